@@ -132,11 +132,7 @@ def fingerprint(*parts: Any) -> str:
         if isinstance(part, Path):
             _digest_file(digest, part)
         else:
-            data = (
-                part
-                if isinstance(part, bytes)
-                else json.dumps(part, sort_keys=True, ensure_ascii=False).encode()
-            )
+            data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, ensure_ascii=False).encode()
             digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
 

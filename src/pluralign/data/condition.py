@@ -126,9 +126,7 @@ def _parse_terms(body: str, strength: float, text: str) -> Weights | Targets:
         if not term:
             raise ConditionError(f"cannot read {part.strip()!r} in the condition {text!r}; {_SYNTAX}")
         if term[1] in values:
-            raise ConditionError(
-                f"objective {term[1]!r} occurs twice in the condition {text!r}; name each one once"
-            )
+            raise ConditionError(f"objective {term[1]!r} occurs twice in the condition {text!r}; name each one once")
         values[term[1]] = float(term[3])
         signs.add(term[2])
     if len(signs) > 1:
@@ -148,9 +146,7 @@ def to_json(condition: Condition) -> dict[str, Any]:
 def from_json(value: Any) -> Condition:
     """The inverse of `to_json`. Raises ConditionError for unknown keys, wrong types or more than one kind."""
     if not isinstance(value, Mapping):
-        raise ConditionError(
-            f"a condition is an object with 'weights', 'targets' or 'feedback', got {value!r}"
-        )
+        raise ConditionError(f"a condition is an object with 'weights', 'targets' or 'feedback', got {value!r}")
     unknown = sorted(map(str, set(value) - {"weights", "targets", "feedback", "strength"}))
     kinds = [kind for kind in ("weights", "targets", "feedback") if kind in value]
     if unknown or len(kinds) != 1:
@@ -223,16 +219,9 @@ class Bounds:
 
 def _advice(weights: Weights, total: float) -> str:
     positive = total > 0 and all(value >= 0 for value in weights.values.values())
-    scaled = (
-        Weights({name: round(value / total, 3) for name, value in weights.values.items()})
-        if positive
-        else None
-    )
+    scaled = Weights({name: round(value / total, 3) for name, value in weights.values.items()}) if positive else None
     meant = f"did you mean {scaled}? " if scaled else ""
-    return (
-        meant
-        + "Use ' @STRENGTH' to scale all of them, or --allow-extrapolation to lift the bounds on purpose"
-    )
+    return meant + "Use ' @STRENGTH' to scale all of them, or --allow-extrapolation to lift the bounds on purpose"
 
 
 def _check_targets(targets: Targets, objectives: Sequence[Objective]) -> None:
@@ -240,6 +229,4 @@ def _check_targets(targets: Targets, objectives: Sequence[Objective]) -> None:
     for name, value in targets.values.items():
         low, high = by_name[name].low, by_name[name].high
         if not low <= value <= high:
-            raise ConditionError(
-                f"target {name}:{value:g} is outside the objective's range [{low:g}, {high:g}]"
-            )
+            raise ConditionError(f"target {name}:{value:g} is outside the objective's range [{low:g}, {high:g}]")

@@ -35,13 +35,9 @@ class Objective:
                 f"objective name {self.name!r} is not allowed: use letters, digits, '_' and '-', starting with a letter"
             )
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise DataError(
-                f"objective {self.name!r} needs finite low < high, got low={self.low}, high={self.high}"
-            )
+            raise DataError(f"objective {self.name!r} needs finite low < high, got low={self.low}, high={self.high}")
         if self.direction not in ("higher", "lower"):
-            raise DataError(
-                f"objective {self.name!r}: direction is 'higher' or 'lower', got {self.direction!r}"
-            )
+            raise DataError(f"objective {self.name!r}: direction is 'higher' or 'lower', got {self.direction!r}")
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary, the inverse of `from_json`."""
@@ -97,6 +93,4 @@ def known(asked: Iterable[str], objectives: Sequence[Objective]) -> None:
     allowed = names(objectives)
     unknown = [name for name in asked if name not in allowed]
     if unknown:
-        raise ConditionError(
-            f"unknown objective {', '.join(map(repr, unknown))}; allowed are: {', '.join(allowed)}"
-        )
+        raise ConditionError(f"unknown objective {', '.join(map(repr, unknown))}; allowed are: {', '.join(allowed)}")
