@@ -1,6 +1,6 @@
 """What a loss sees: log-probabilities and judgements. No model in sight.
 
-Letters: R rows (responses), L conditions a row is judged under, P preferences (pairs).
+Letters: R rows (responses), L conditions a row is judged under, P examples (preferences, or responses to imitate).
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from typing import ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
+from pluralign.errors import ConfigError
+
 Metrics = dict[str, Tensor]
+NOTHING = -1  # the `rejected` of an example that is imitated, not compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,10 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Judgements:
-    """Who beats whom: chosen, rejected [P] row indices, condition [P] index into L, margin [P] (NaN: unknown)."""
+    """Who beats whom: chosen, rejected [P] row indices, condition [P] index into L, margin [P] (NaN: unknown).
+
+    An example to imitate has no opponent: its `rejected` is -1 and its margin NaN.
+    """
 
     chosen: Tensor
     rejected: Tensor
@@ -44,26 +50,64 @@ class Judgements:
 class Loss(Protocol):
     """A frozen dataclass whose fields are its hyper-parameters.
 
-    Returns one value per example ([P] for pairwise losses, [R·L] for imitation) and metrics (detached tensors,
-    one value per example). `couples` says which examples must be seen together: a "pair", all of a "prompt", or
-    the whole "batch".
+    Returns one value per example, [P], and metrics (detached tensors, one value per example). `couples` says
+    which examples must be seen together: a "pair", all of a "prompt", or the whole "batch".
+    `needs_reference`: whether reference log-probabilities have to be computed for it.
     """
 
     couples: ClassVar[Literal["pair", "prompt", "batch"]]
+    needs_reference: ClassVar[bool]
 
     def __call__(self, outputs: Outputs, judgements: Judgements) -> tuple[Tensor, Metrics]:
         """Per-example loss and metrics."""
 
 
 def log_ratios(outputs: Outputs) -> Tensor:
-    """ρ [R, L] = log π_θ(y|x, λ) − log π_ref(y|x)."""
-    return outputs.logprobs - outputs.reference[:, None]
+    """ρ [R, L] = log π_θ(y|x, λ) − log π_ref(y|x), float32."""
+    return outputs.logprobs.float() - outputs.reference.float()[:, None]
 
 
 def pair_log_ratios(outputs: Outputs, judgements: Judgements) -> tuple[Tensor, Tensor]:
-    """(ρ_chosen, ρ_rejected), each [P]; their difference is δ of methods.md §1."""
+    """(ρ_chosen, ρ_rejected), each [P]; their difference is δ of methods.md §1.
+
+    Raises ConfigError for examples without an opponent.
+    """
+    if bool((judgements.rejected < 0).any()):
+        raise ConfigError(
+            "a pairwise loss was given responses without an opponent (groups without preferences); "
+            "train on preferences, or imitate these responses with the loss 'sft'"
+        )
     rho = log_ratios(outputs)
     return rho[judgements.chosen, judgements.condition], rho[judgements.rejected, judgements.condition]
 
 
-__all__ = ["Judgements", "Loss", "Metrics", "Outputs", "log_ratios", "pair_log_ratios"]
+def pair_metrics(rho_chosen: Tensor, rho_rejected: Tensor, scale: float) -> Metrics:
+    """What every pairwise loss reports, each [P]: ρ of both, δ, h = scale·δ, accuracy (δ > 0; a tie counts ½)."""
+    delta = rho_chosen.detach() - rho_rejected.detach()
+    return {
+        "rho_chosen": rho_chosen.detach(),
+        "rho_rejected": rho_rejected.detach(),
+        "delta": delta,
+        "h": scale * delta,
+        "accuracy": (delta > 0).float() + 0.5 * (delta == 0).float(),
+    }
+
+
+def check_positive(loss: str, **values: float) -> None:
+    """Raise ConfigError unless every hyper-parameter is a finite number above 0."""
+    for name, value in values.items():
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{loss}: {name} must be a finite number above 0, got {value!r}")
+
+
+__all__ = [
+    "NOTHING",
+    "Judgements",
+    "Loss",
+    "Metrics",
+    "Outputs",
+    "check_positive",
+    "log_ratios",
+    "pair_log_ratios",
+    "pair_metrics",
+]
