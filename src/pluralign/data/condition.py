@@ -13,42 +13,56 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from pluralign.data.objective import Objective, known, names
-from pluralign.errors import ConditionError
+from pluralign.data.objective import NAME, Objective, known, names
+from pluralign.errors import ConditionError, ConfigError
 
 SUM_TOLERANCE = 1e-4
 _SYNTAX = (
     "write weights as 'helpful=0.7,brief=0.3', targets as 'helpful:4,brief:1', words in double quotes, "
     "each optionally followed by ' @STRENGTH'"
 )
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _STRENGTH = re.compile(rf"\s*@\s*({_NUMBER})\s*$")
-_TERM = re.compile(rf"\s*([A-Za-z_][A-Za-z0-9_\-]*)\s*([=:])\s*({_NUMBER})\s*")
+_TERM = re.compile(rf"\s*({NAME.pattern})\s*([=:])\s*({_NUMBER})\s*")
 
 
-def _check_numbers(values: Mapping[str, float], strength: float, kind: str) -> Mapping[str, float]:
-    if not values:
+def _number(value: Any, what: str) -> float:
+    try:
+        if not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer beyond float64
+        pass
+    raise ConditionError(f"{what} must be a finite number, got {value!r:.80}")
+
+
+def _numbers(values: Mapping[str, float], kind: str) -> Mapping[str, float]:
+    if not isinstance(values, Mapping) or not values:
         raise ConditionError(f"{kind} name no objective; {_SYNTAX}")
-    for name, value in [*values.items(), ("strength", strength)]:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ConditionError(f"{kind}: {name} must be a finite number, got {value!r}")
-    return MappingProxyType({name: float(value) for name, value in values.items()})
+    for name in values:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ConditionError(f"{kind}: {name!r} cannot be an objective's name (letters, digits, '_' and '-')")
+    return MappingProxyType({name: _number(value, f"{kind}: {name}") for name, value in values.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """A trade-off: how much each objective counts (λ). Objectives left out count 0."""
 
-    values: Mapping[str, float] = field(hash=False)
+    values: Mapping[str, float]
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", _check_numbers(self.values, self.strength, "weights"))
+        object.__setattr__(self, "values", _numbers(self.values, "weights"))
+        object.__setattr__(self, "strength", _number(self.strength, "weights: strength"))
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.values.items()), self.strength))
 
     def __str__(self) -> str:
         return _terms(self.values, "=") + _suffix(self.strength)
@@ -61,11 +75,15 @@ class Weights:
 class Targets:
     """A wished-for score per objective, in the objective's own units."""
 
-    values: Mapping[str, float] = field(hash=False)
+    values: Mapping[str, float]
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", _check_numbers(self.values, self.strength, "targets"))
+        object.__setattr__(self, "values", _numbers(self.values, "targets"))
+        object.__setattr__(self, "strength", _number(self.strength, "targets: strength"))
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.values.items()), self.strength))
 
     def __str__(self) -> str:
         return _terms(self.values, ":") + _suffix(self.strength)
@@ -84,7 +102,7 @@ class Feedback:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip():
             raise ConditionError("feedback must be a non-empty text")
-        _check_numbers({"strength": self.strength}, self.strength, "feedback")
+        object.__setattr__(self, "strength", _number(self.strength, "feedback: strength"))
 
     def __str__(self) -> str:
         return '"' + self.text.replace("\\", "\\\\").replace('"', '\\"') + '"' + _suffix(self.strength)
@@ -94,16 +112,22 @@ Condition = Weights | Targets | Feedback
 
 
 def _terms(values: Mapping[str, float], sign: str) -> str:
-    return ",".join(f"{name}{sign}{value:g}" if float(f"{value:g}") == value else f"{name}{sign}{value!r}"
-                    for name, value in values.items())  # fmt: skip
+    return ",".join(f"{name}{sign}{_short(value)}" for name, value in values.items())
+
+
+def _short(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _suffix(strength: float) -> str:
-    return "" if strength == 1.0 else f" @{strength!r}"
+    return "" if strength == 1.0 else f" @{_short(strength)}"
 
 
 def parse(text: str) -> Condition:
     """Read a condition from the syntax above; the inverse of `str`. Raises ConditionError with the syntax."""
+    if not isinstance(text, str):
+        raise ConditionError(f"a condition is a text, got {text!r:.80}; {_SYNTAX}")
     stripped = text.strip()
     quoted = re.fullmatch(rf'"((?:[^"\\]|\\.)*)"(?:\s*@\s*({_NUMBER}))?', stripped, re.DOTALL)
     if quoted:
@@ -113,6 +137,8 @@ def parse(text: str) -> Condition:
     strength, body = (float(found[1]), stripped[: found.start()]) if found else (1.0, stripped)
     if not body:
         raise ConditionError(f"an empty condition {text!r}; {_SYNTAX}")
+    if body.startswith('"'):
+        raise ConditionError(f"the quotes of {text!r} do not close, or something but '@STRENGTH' follows; {_SYNTAX}")
     if not re.search(r"[=:]", body):
         return Feedback(body, strength)
     return _parse_terms(body, strength, text)
@@ -185,15 +211,26 @@ def from_vector(values: Sequence[float] | np.ndarray, objectives: Sequence[Objec
 class Bounds:
     """What a policy may be asked for: a range per objective (default [0, 1]) and whether weights must sum to 1.
 
-    `allow_extrapolation` lifts both on purpose; a negative weight on a safety objective inverts it.
+    `allow_extrapolation` lifts both on purpose, and allows a negative strength: a negative weight on a safety
+    objective inverts it. Raises ConfigError for an empty or infinite range.
     """
 
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     simplex: bool = True
     allow_extrapolation: bool = False
 
+    def __post_init__(self) -> None:
+        for name, (low, high) in self.ranges.items():
+            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+                raise ConfigError(f"the bound of {name!r} needs finite low <= high, got [{low}, {high}]")
+
     def check(self, condition: Condition, objectives: Sequence[Objective]) -> None:
         """Raise ConditionError, naming the bound and the way out, unless the condition may be asked."""
+        if condition.strength < 0 and not self.allow_extrapolation:
+            raise ConditionError(
+                f"strength {condition.strength:g} is negative, which asks for the opposite; "
+                "use 0 or more, or lift the bounds on purpose with --allow-extrapolation"
+            )
         if isinstance(condition, Feedback):
             return
         known(condition.values, objectives)
@@ -219,9 +256,15 @@ class Bounds:
 
 def _advice(weights: Weights, total: float) -> str:
     positive = total > 0 and all(value >= 0 for value in weights.values.values())
-    scaled = Weights({name: round(value / total, 3) for name, value in weights.values.items()}) if positive else None
-    meant = f"did you mean {scaled}? " if scaled else ""
+    meant = f"did you mean {_scaled(weights, total)}? " if positive else ""
     return meant + "Use ' @STRENGTH' to scale all of them, or --allow-extrapolation to lift the bounds on purpose"
+
+
+def _scaled(weights: Weights, total: float) -> Weights:
+    values = {name: round(value / total, 3) for name, value in weights.values.items()}
+    largest = max(values, key=values.__getitem__)  # takes what rounding left over, so that the advice is legal itself
+    values[largest] = round(values[largest] + 1.0 - sum(values.values()), 3)
+    return Weights(values)
 
 
 def _check_targets(targets: Targets, objectives: Sequence[Objective]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pluralign.errors import ConditionError, DataError
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Objective:
     safety: bool = False
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise DataError(
                 f"objective name {self.name!r} is not allowed: use letters, digits, '_' and '-', starting with a letter"
             )
@@ -50,8 +50,8 @@ class Objective:
         return cls(
             name=value["name"],
             description=value.get("description", ""),
-            low=float(value.get("low", 0.0)),
-            high=float(value.get("high", 1.0)),
+            low=_float(value, "low", 0.0),
+            high=_float(value, "high", 1.0),
             direction=value.get("direction", "higher"),
             safety=value.get("safety", False),
         )
@@ -72,6 +72,13 @@ def _check_json(value: Mapping[str, Any]) -> None:
             raise DataError(f"objective {value['name']!r}: unknown key {key!r}; allowed are {sorted(_TYPES)}")
         if not isinstance(given, allowed) or (isinstance(given, bool) and bool not in allowed):
             raise DataError(f"objective {value['name']!r}: {key} cannot be {given!r}")
+
+
+def _float(value: Mapping[str, Any], key: str, default: float) -> float:
+    try:
+        return float(value.get(key, default))
+    except OverflowError:  # an integer beyond float64
+        return math.inf
 
 
 def names(objectives: Iterable[Objective]) -> tuple[str, ...]:
