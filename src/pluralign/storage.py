@@ -37,6 +37,10 @@ def storage_errors(path: str | Path) -> Iterator[None]:
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; renamed over it on success, removed on failure (StorageError)."""
     target = Path(path)
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with storage_errors(target):  # a device or pipe (/dev/stdout, /dev/full) is written to, never replaced
+            yield target
+        return
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

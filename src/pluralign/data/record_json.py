@@ -1,0 +1,118 @@
+"""Record <-> JSON: strict in both directions, so that what is written can always be read again.
+
+A field that holds its default is left out. Missing (no key), abstain (null or "abstain"), tie ("tie") and 0 stay apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pluralign.data import condition
+from pluralign.data.check import check
+from pluralign.data.objective import Objective
+from pluralign.data.record import Comment, Comparison, Message, Ranking, Rater, Rating, Record, Response, Span
+from pluralign.data.strict import (
+    Parser,
+    anything,
+    boolean,
+    has_default,
+    index,
+    mapping_of,
+    number,
+    object_of,
+    one_of,
+    optional,
+    text,
+    tuple_of,
+)
+from pluralign.errors import ConditionError, DataError
+
+
+def _condition(value: Any, where: str) -> condition.Condition:
+    try:
+        return condition.from_json(value)
+    except ConditionError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+_word, _any_object, _scores = optional(text), mapping_of(anything), mapping_of(optional(number))
+_message = object_of(Message, {"role": one_of("system", "user", "assistant", "tool"), "content": text})
+_rater = optional(object_of(Rater, {"id": _word, "group": _word, "language": _word, "demographics": mapping_of(text)}))
+_rating = object_of(Rating, {"scores": _scores, "rater": _rater})
+_comment = object_of(Comment, {"text": text, "objective": _word, "rater": _rater})
+_span = object_of(Span, {"start": index, "end": index, "label": text, "score": optional(number), "rater": _rater})
+_RESPONSE: dict[str, Parser] = {
+    "text": text,
+    "scores": _scores,
+    "ratings": tuple_of(_rating),
+    "comments": tuple_of(_comment),
+    "spans": tuple_of(_span),
+    "thumb": optional(one_of("up", "down")),
+    "condition": optional(_condition),
+    "finished": boolean,
+    "model": _word,
+    "extra": _any_object,
+}
+_COMPARISON: dict[str, Parser] = {
+    "first": index,
+    "second": index,
+    "outcome": one_of("first", "second", "tie", "abstain"),
+    "objective": _word,
+    "strength": optional(number),
+    "rater": _rater,
+    "reason": _word,
+}
+_RANKING: dict[str, Parser] = {"tiers": tuple_of(tuple_of(index)), "objective": _word, "rater": _rater}
+RECORD: dict[str, Parser] = {
+    "messages": tuple_of(_message),
+    "responses": tuple_of(object_of(Response, _RESPONSE)),
+    "comparisons": tuple_of(object_of(Comparison, _COMPARISON)),
+    "rankings": tuple_of(object_of(Ranking, _RANKING)),
+    "id": text,
+    "language": _word,
+    "source": _word,
+    "extra": _any_object,
+}
+_record = object_of(Record, RECORD)
+
+
+def from_json(value: Any, objectives: Sequence[Objective] | None = None) -> Record:
+    """The record of a JSON object, checked (see `check`); with `objectives`, only they may be named.
+
+    Raises DataError saying where inside the record and what is allowed; the caller adds file and line.
+    """
+    try:
+        record: Record = _record(value, "")
+    except RecursionError as error:
+        raise DataError("the record is nested too deeply") from error
+    check(record, objectives)
+    return record
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """The JSON object of a record, the inverse of `from_json`; it is not checked here."""
+    value: dict[str, Any] = _plain(record)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, condition.Weights | condition.Targets | condition.Feedback):
+        return condition.to_json(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        items = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {
+            field.name: _plain(item) for field, item in items if not (has_default(field) and item == _default(field))
+        }
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if callable(field.default_factory):
+        return field.default_factory()
+    return field.default

@@ -1,0 +1,118 @@
+"""Strict reading of JSON values: a parser takes a value and where it stands, and returns it or raises DataError.
+
+Nothing is coerced: a bool is no number, a number no text, and an unknown key is an error, not a surprise later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from pluralign.errors import DataError
+
+Parser = Callable[[Any, str], Any]
+_LONGEST = 60
+
+
+def fail(where: str, allowed: str, given: Any) -> NoReturn:
+    """Raise DataError saying what stands where and what is allowed there."""
+    shown = repr(given)
+    shown = shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "..."
+    raise DataError(f"{where or 'the row'} must be {allowed}, got {shown}")
+
+
+def text(value: Any, where: str) -> str:
+    """A string."""
+    return value if isinstance(value, str) else fail(where, "a text", value)
+
+
+def boolean(value: Any, where: str) -> bool:
+    """true or false."""
+    return value if isinstance(value, bool) else fail(where, "true or false", value)
+
+
+def index(value: Any, where: str) -> int:
+    """A whole number from 0."""
+    return value if type(value) is int and value >= 0 else fail(where, "a whole number from 0", value)
+
+
+def number(value: Any, where: str) -> float:
+    """A finite number; an integer becomes a float."""
+    if type(value) not in (int, float):
+        fail(where, "a finite number", value)
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    return result if math.isfinite(result) else fail(where, "a finite number", result)
+
+
+def optional(parser: Parser) -> Parser:
+    """The parser's value, or null."""
+    return lambda value, where: None if value is None else parser(value, where)
+
+
+def one_of(*words: str) -> Parser:
+    """One of the words."""
+
+    def parse(value: Any, where: str) -> str:
+        return value if isinstance(value, str) and value in words else fail(where, f"one of {', '.join(words)}", value)
+
+    return parse
+
+
+def tuple_of(parser: Parser) -> Parser:
+    """A list, read as a tuple."""
+
+    def parse(value: Any, where: str) -> tuple[Any, ...]:
+        items = value if isinstance(value, list) else fail(where, "a list", value)
+        return tuple([parser(item, f"{where}[{place}]") for place, item in enumerate(items)])
+
+    return parse
+
+
+def mapping_of(parser: Parser) -> Parser:
+    """An object whose keys are free and whose values the parser reads."""
+
+    def parse(value: Any, where: str) -> dict[str, Any]:
+        items = value if isinstance(value, dict) else fail(where, "an object", value)
+        return {text(key, f"a key of {where}"): parser(item, f"{where}.{key}") for key, item in items.items()}
+
+    return parse
+
+
+def anything(value: Any, where: str) -> Any:
+    """Any JSON value that can be written again."""
+    if isinstance(value, dict):
+        return mapping_of(anything)(value, where)
+    if isinstance(value, list):
+        return [anything(item, f"{where}[{place}]") for place, item in enumerate(value)]
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return fail(where, "plain JSON (text, finite number, true, false, null, list, object)", value)
+
+
+def object_of(cls: type, parsers: Mapping[str, Parser]) -> Parser:
+    """A dataclass from an object with exactly its fields; those with a default may be left out."""
+    required = [field.name for field in dataclasses.fields(cls) if not has_default(field)]
+
+    def parse(value: Any, where: str) -> Any:
+        items = value if isinstance(value, dict) else fail(where, f"an object ({cls.__name__})", value)
+        unknown, missing = [key for key in items if key not in parsers], [key for key in required if key not in items]
+        if unknown or missing:
+            raise DataError(_wrong_keys(where or "the record", unknown, missing, parsers))
+        return cls(**{key: parsers[key](item, f"{where}.{key}".lstrip(".")) for key, item in items.items()})
+
+    return parse
+
+
+def has_default(field: dataclasses.Field[Any]) -> bool:
+    """Whether a dataclass field may be left out."""
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+
+def _wrong_keys(where: str, unknown: list[Any], missing: list[str], allowed: Mapping[str, Parser]) -> str:
+    problems = [f"unknown key {key!r:.40}" for key in unknown] + [f"key {key!r} is missing" for key in missing]
+    return f"{where}: {', '.join(problems)}; allowed keys are {', '.join(allowed)}"
