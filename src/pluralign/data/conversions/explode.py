@@ -1,0 +1,19 @@
+"""Explode: one group per preference, for methods that shuffle single pairs (CMPO's records, DPO)."""
+
+from __future__ import annotations
+
+from pluralign.data.group import Group, Preference
+
+
+def explode(group: Group) -> list[Group]:
+    """One group per preference with its two responses (the chosen one first) and its one condition."""
+    return [
+        Group(
+            group.messages,
+            (group.responses[preference.chosen], group.responses[preference.rejected]),
+            (group.conditions[preference.condition],),
+            (Preference(0, 0, 1, preference.margin),),
+            group.id,
+        )
+        for preference in group.preferences
+    ]

@@ -1,0 +1,86 @@
+"""Power set: every set of objectives on which a reply is better becomes a condition under which it wins.
+
+CMPO (Manyika, MIT MEng thesis, 2024), eq. 3.2. For an ordered pair (y, y') with A_+ = {a : y beats y' on a}, each
+non-empty S in A_+ gives the preference y over y' under λ^S = 1/|S| on S and 0 elsewhere: 2^|A_+| - 1 of them.
+
+Fixed where the thesis is silent: the empty set is dropped; the net margin is the sum over S, ties go to the larger
+smallest difference, then to the earlier pair of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from pluralign.data.condition import Weights
+from pluralign.data.evidence import Array, Evidence, evidence
+from pluralign.data.group import Group, Preference
+from pluralign.data.objective import Objective, names
+from pluralign.data.record import Record
+from pluralign.errors import ConfigError
+
+MAX_BETTER = 12
+_Item = tuple[tuple[int, ...], int, int, float | None, float]  # S, chosen, rejected, sum over S, smallest of S
+
+
+def power_set(record: Record, objectives: Sequence[Objective], net_margin: bool = True) -> list[Group]:
+    """The record's group (or none, if nobody is better on anything), one preference per (S, pair).
+
+    Both orders of a pair occur when each is better on something. Ties, missing and abstained labels count for
+    neither. `net_margin` keeps, for each S, only the pair with the largest sum of differences over S; pairs known
+    only by direction have no sum and are all kept. A preference's margin is λ·Δscore = sum / |S|.
+    Raises ConfigError if one reply is better on more than 12 objectives (4095 sets).
+    """
+    items = list(_items(evidence(record, objectives)))
+    if net_margin:
+        items = _largest(items)
+    if not items:
+        return []
+    sets = list(dict.fromkeys(item[0] for item in items))
+    place = {chosen_set: index for index, chosen_set in enumerate(sets)}
+    preferences = tuple(
+        Preference(place[chosen_set], chosen, rejected, None if total is None else total / len(chosen_set))
+        for chosen_set, chosen, rejected, total, _ in items
+    )
+    conditions = tuple(_uniform(chosen_set, names(objectives)) for chosen_set in sets)
+    texts = tuple(response.text for response in record.responses)
+    return [Group(record.messages, texts, conditions, preferences, record.id)]
+
+
+def _items(found: Evidence) -> Iterator[_Item]:
+    for i, j in found.pairs():
+        for chosen, rejected in ((i, j), (j, i)):
+            better = np.flatnonzero(found.verdict[chosen, rejected] > 0)
+            if len(better) > MAX_BETTER:
+                raise ConfigError(
+                    f"a reply is better on {len(better)} objectives, {2 ** len(better) - 1} sets; the power set is "
+                    f"limited to {MAX_BETTER}: choose fewer objectives, or the one-hot or trade-off conversion"
+                )
+            for size in range(1, len(better) + 1):
+                for chosen_set in combinations(better.tolist(), size):
+                    yield _item(chosen_set, chosen, rejected, found.size[chosen, rejected])
+
+
+def _item(chosen_set: tuple[int, ...], chosen: int, rejected: int, size: Array) -> _Item:
+    differences = [float(size[k]) for k in chosen_set]
+    total = sum(differences)
+    return chosen_set, chosen, rejected, None if np.isnan(total) else total, min(differences)
+
+
+def _largest(items: list[_Item]) -> list[_Item]:
+    best: dict[tuple[int, ...], tuple[float, float]] = {}
+    winner: dict[tuple[int, ...], _Item] = {}
+    for item in items:
+        chosen_set, _, _, total, smallest = item
+        if total is None:
+            continue
+        rank = (round(total, 9), round(smallest, 9))  # sums of decimal scores differ in the last bit
+        if chosen_set not in best or rank > best[chosen_set]:
+            best[chosen_set], winner[chosen_set] = rank, item
+    return [item for item in items if item[3] is None or winner[item[0]] is item]
+
+
+def _uniform(chosen_set: tuple[int, ...], allowed: Sequence[str]) -> Weights:
+    return Weights({allowed[k]: 1 / len(chosen_set) for k in chosen_set})

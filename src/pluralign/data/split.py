@@ -1,0 +1,45 @@
+"""Split: which part a record belongs to, decided by its prompt alone, so that no prompt is ever in two parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from pluralign.data.record import Message, Record
+from pluralign.errors import ConfigError
+from pluralign.storage import fingerprint
+
+
+def split(records: Iterable[Record], fractions: Mapping[str, float], seed: int = 0) -> Iterator[tuple[str, Record]]:
+    """(part, record) for each record, streamed. The fractions are expected shares of prompts and sum to 1.
+
+    The part is a function of the prompt's roles and texts and of the seed, not of the file's order or size.
+    Raises ConfigError for fractions that are not shares.
+    """
+    _check(fractions)
+    return ((part(record.messages, fractions, seed), record) for record in records)
+
+
+def select(records: Iterable[Record], name: str, fractions: Mapping[str, float], seed: int = 0) -> Iterator[Record]:
+    """The records of one part, streamed."""
+    if name not in fractions:
+        raise ConfigError(f"no part is called {name!r}; the parts are {', '.join(fractions)}")
+    return (record for found, record in split(records, fractions, seed) if found == name)
+
+
+def part(messages: Sequence[Message], fractions: Mapping[str, float], seed: int = 0) -> str:
+    """The part of a prompt."""
+    digest = fingerprint(seed, [[message.role, message.content] for message in messages])
+    place = int(digest[:13], 16) / 16**13  # 52 bits: exact in a float, and below 1
+    edge, named = 0.0, [name for name, share in fractions.items() if share > 0]
+    for name in named:
+        edge += fractions[name]
+        if place < edge:
+            return name
+    return named[-1]
+
+
+def _check(fractions: Mapping[str, float]) -> None:
+    shares = list(fractions.values())
+    if not shares or not all(0 <= share <= 1 for share in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-9):
+        raise ConfigError(f"the parts need shares from 0 to 1 that sum to 1, got {dict(fractions)}")
