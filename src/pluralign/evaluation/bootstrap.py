@@ -68,6 +68,16 @@ def interval(replicates: Floats, level: float = LEVEL) -> Floats:
     return np.where(enough, np.nanquantile(filled, tails, axis=0), np.nan)
 
 
+def centred_interval(replicates: Floats, estimate: float, level: float = LEVEL) -> Floats:
+    """The percentile interval of [B], moved so that the replicates' median falls on the estimate: [2].
+
+    For minima, ranks and volumes of noisy means, whose replicates are all shifted to one side: resampling adds its own
+    noise to that of the sample, and the unmoved interval can miss the estimate.
+    """
+    middle = np.nanmedian(replicates) if np.isfinite(replicates).any() else np.nan
+    return interval(replicates, level) + (estimate - middle)
+
+
 def mean_interval(
     values: Floats, prompts: Sequence[str], num_replicates: int = 500, seed: int = 0, level: float = LEVEL
 ) -> tuple[float, float]:

@@ -39,7 +39,7 @@ class Optimum(Protocol):
 
 
 class Yardstick(Protocol):
-    """Whatever knows the exact optimum of a world (the lab does; real data does not)."""
+    """Whatever knows the exact optimum of a world (the lab does; real data does not). More is better in its scores."""
 
     def optimum(self, weights: Floats, beta_r: float) -> Optimum:
         """The optimum for weights [G, K] at inverse strength `beta_r` > 0."""
@@ -76,20 +76,25 @@ class GainCurve:
 
     @classmethod
     def of(cls, yardstick: Yardstick, weights: Floats, num_points: int = 120) -> GainCurve:
-        """The curve over β_r from 50 (almost the base) down to .1, below which a sampled reference says nothing."""
-        betas = np.geomspace(50.0, 0.1, num_points)
+        """The curve over β_r from 50 (almost the base) down to .01 (almost the best single replies).
+
+        Where the yardstick rests on samples, a handful of them carries the part below β_r = .25 (lab.md §3).
+        """
+        betas = np.geomspace(50.0, 0.01, num_points)
         optima = [yardstick.optimum(weights, float(beta_r)) for beta_r in betas]
         gain = [float(utility_gain(weights, optimum.scores, yardstick.base)) for optimum in optima]
         kl = [float(np.mean(optimum.kl)) for optimum in optima]
-        # A better-than-nothing optimum gains nothing at no distance; the KL of a convex family only grows.
-        return cls(np.maximum.accumulate([0.0, *kl]), np.array([0.0, *gain]))
+        # Both grow with strength; the maximum only removes rounding where the curve is flat.
+        return cls(np.maximum.accumulate([0.0, *kl]), np.maximum.accumulate([0.0, *gain]))
 
     def at(self, kl: Floats) -> Floats:
-        """The optimum's utility gain at mean distance `kl` (any shape). NaN beyond the curve; 0 at kl ≤ 0."""
+        """The most utility that can be gained within mean distance `kl` (any shape; NaN stays NaN).
+
+        0 at kl ≤ 0. Beyond the curve it is the curve's end: the best replies are reached, more distance adds nothing.
+        """
         distance = np.maximum(np.asarray(kl, dtype=np.float64), 0.0)
         # Near the base gain grows like the square root of KL: in roots the curve is almost straight.
-        found = np.interp(np.sqrt(distance), np.sqrt(self.kl), self.gain)
-        return np.where(distance <= self.kl[-1], found, np.nan)
+        return np.asarray(np.interp(np.sqrt(distance), np.sqrt(self.kl), self.gain))
 
 
 def efficiency(gain: Floats, kl: Floats, curve: GainCurve) -> Floats:
