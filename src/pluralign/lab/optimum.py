@@ -51,7 +51,9 @@ class Reference:
     def __post_init__(self) -> None:
         scores, chances = self.scores, self.probabilities
         if scores.ndim != 2 or chances.shape != scores.shape[:1] or not len(chances):
-            raise ConfigError(f"a reference needs scores [M, K] and probabilities [M], got {scores.shape}, {chances.shape}")
+            raise ConfigError(
+                f"a reference needs scores [M, K] and probabilities [M], got {scores.shape}, {chances.shape}"
+            )
         if not (np.isfinite(scores).all() and (chances > 0).all() and abs(chances.sum() - 1) < 1e-9):
             raise ConfigError("a reference needs finite scores and positive probabilities that sum to 1")
 
@@ -189,5 +191,3 @@ def regret(reference: Reference, weights: ArrayLike, utility: ArrayLike, kl: Arr
     earned = np.asarray(utility, dtype=np.float64) - beta * np.asarray(kl, dtype=np.float64)
     found: Array = optimum(reference, weights, beta).value - earned
     return found
-
-
