@@ -9,13 +9,14 @@ smallest difference, then to the earlier pair of the record.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
 
 from pluralign.data.condition import Weights
-from pluralign.data.evidence import Array, Evidence, evidence
+from pluralign.data.evidence import Evidence, evidence
 from pluralign.data.group import Group, Preference
 from pluralign.data.objective import Objective, names
 from pluralign.data.record import Record
@@ -58,15 +59,16 @@ def _items(found: Evidence) -> Iterator[_Item]:
                     f"a reply is better on {len(better)} objectives, {2 ** len(better) - 1} sets; the power set is "
                     f"limited to {MAX_BETTER}: choose fewer objectives, or the one-hot or trade-off conversion"
                 )
-            for size in range(1, len(better) + 1):
-                for chosen_set in combinations(better.tolist(), size):
-                    yield _item(chosen_set, chosen, rejected, found.size[chosen, rejected])
+            sizes = found.size[chosen, rejected].tolist()
+            for num in range(1, len(better) + 1):
+                for chosen_set in combinations(better.tolist(), num):
+                    yield _item(chosen_set, chosen, rejected, sizes)
 
 
-def _item(chosen_set: tuple[int, ...], chosen: int, rejected: int, size: Array) -> _Item:
-    differences = [float(size[k]) for k in chosen_set]
+def _item(chosen_set: tuple[int, ...], chosen: int, rejected: int, sizes: list[float]) -> _Item:
+    differences = [sizes[k] for k in chosen_set]
     total = sum(differences)
-    return chosen_set, chosen, rejected, None if np.isnan(total) else total, min(differences)
+    return chosen_set, chosen, rejected, None if math.isnan(total) else total, min(differences)
 
 
 def _largest(items: list[_Item]) -> list[_Item]:

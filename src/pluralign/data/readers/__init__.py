@@ -1,0 +1,1 @@
+"""Readers of files that others wrote, one file each; found by name through the registry."""
