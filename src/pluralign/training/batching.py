@@ -1,0 +1,213 @@
+"""Batching: groups in, one padded batch out.
+
+Letters: R rows, T tokens, L conditions of a row, C coefficients of a condition, P examples.
+
+A row is a response of a group read after one prompt. Conditions that leave the prompt's text alone share the row
+(its columns L); a condition written into the prompt makes a row of its own. Only rows that some judgement needs are
+built. Shorter rows are padded on the right; rows with fewer conditions repeat their first, which nothing reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pluralign.data.condition import Condition
+from pluralign.data.group import Group
+from pluralign.data.record import Message
+from pluralign.losses.outputs import NOTHING, Judgements
+from pluralign.training.rows import Rows
+
+if TYPE_CHECKING:
+    from pluralign.training.trainable import Trainable
+
+Conditions = tuple[Condition | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One forward pass and what to judge in it.
+
+    input_ids [R, T] long, attention_mask [R, T] bool, targets_mask [R, T] bool (token t is a response token),
+    coefficients [R, L, C] float32 (the steering's, one row per condition), judgements over P examples,
+    reference [R] float32 (summed log π_ref, nats; NaN unknown), lengths [R] long (response tokens), rows [R] long
+    (the rows' numbers in the cache: stable within a fit, equal numbers are equal ids), rejected (responses left out
+    because they do not fit).
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    targets_mask: Tensor
+    coefficients: Tensor
+    judgements: Judgements
+    reference: Tensor
+    lengths: Tensor
+    rows: Tensor
+    rejected: int = 0
+
+    @property
+    def num_examples(self) -> int:
+        """P, the number of judgements."""
+        return len(self.judgements.chosen)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        moved = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Batch(**{name: value.to(device) if hasattr(value, "to") else value for name, value in moved.items()})
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The rows and judgements of a batch while it is collected."""
+
+    rows: list[int] = field(default_factory=list)
+    references: list[int] = field(default_factory=list)
+    conditions: list[Conditions] = field(default_factory=list)
+    examples: list[tuple[int, int, int, float]] = field(default_factory=list)
+    rejected: int = 0
+
+
+class Collator:
+    """Groups to batches for one policy. `reference` maps a row number to log π_ref (None: all unknown)."""
+
+    def __init__(
+        self, policy: Trainable, rows: Rows | None = None, reference: Callable[[int], float] | None = None
+    ) -> None:
+        self.policy, self.rows = policy, rows if rows is not None else Rows(policy.encoder)
+        self.reference = reference
+
+    def __call__(self, groups: Sequence[Group]) -> Batch:
+        """One batch of all the groups; judgements whose response does not fit are left out."""
+        plan = _Plan()
+        for group in groups:
+            self._add(plan, group)
+        width = max(map(len, plan.conditions), default=1)
+        input_ids, attention, targets = _padded(self.rows, plan.rows)
+        chosen, rejected, condition, margin = zip(*plan.examples, strict=True) if plan.examples else ((),) * 4
+        return Batch(
+            input_ids=input_ids,
+            attention_mask=attention,
+            targets_mask=targets,
+            coefficients=self._coefficients(plan.conditions, width),
+            judgements=Judgements(
+                torch.tensor(chosen, dtype=torch.long),
+                torch.tensor(rejected, dtype=torch.long),
+                torch.tensor(condition, dtype=torch.long),
+                torch.tensor(margin, dtype=torch.float32),
+            ),
+            reference=torch.tensor([self._reference(number) for number in plan.references], dtype=torch.float32),
+            lengths=targets.sum(1),
+            rows=torch.tensor(plan.rows, dtype=torch.long),
+            rejected=plan.rejected,
+        )
+
+    def plain(self, numbers: Sequence[int]) -> Batch:
+        """Rows by number, unconditioned and without judgements, e.g. to compute their reference."""
+        input_ids, attention, targets = _padded(self.rows, numbers)
+        none = torch.zeros(0, dtype=torch.long)
+        return Batch(
+            input_ids=input_ids,
+            attention_mask=attention,
+            targets_mask=targets,
+            coefficients=self._coefficients([(None,)] * len(numbers), 1),
+            judgements=Judgements(none, none, none, torch.zeros(0)),
+            reference=torch.full((len(numbers),), math.nan),
+            lengths=targets.sum(1),
+            rows=torch.tensor(numbers, dtype=torch.long),
+        )
+
+    def _reference(self, number: int) -> float:
+        return math.nan if self.reference is None or number == NOTHING else self.reference(number)
+
+    def _add(self, plan: _Plan, group: Group) -> None:
+        places: dict[tuple[int, int], tuple[int, int]] = {}
+        needed = _needed(group)
+        for messages, columns in self._seams(group):
+            conditions = tuple(group.conditions[number] for number in columns)
+            for index, response in enumerate(group.responses):
+                used = [column for column, number in enumerate(columns) if (index, number) in needed]
+                if used and self._add_row(plan, group.messages, messages, response, conditions):
+                    row = len(plan.rows) - 1
+                    places.update(((index, columns[column]), (row, column)) for column in used)
+        plan.examples += _examples(group, places)
+
+    def _add_row(
+        self,
+        plan: _Plan,
+        plain: tuple[Message, ...],
+        written: tuple[Message, ...],
+        response: str,
+        conditions: Conditions,
+    ) -> bool:
+        number = self.rows.number(written, response)
+        if number is None:
+            plan.rejected += 1
+            return False
+        plan.rows.append(number)
+        unconditioned = number if written is plain else self.rows.number(plain, response)
+        plan.references.append(NOTHING if unconditioned is None else unconditioned)
+        plan.conditions.append(conditions)
+        return True
+
+    def _seams(self, group: Group) -> list[tuple[tuple[Message, ...], list[int]]]:
+        """The distinct prompts of a group and, for each, the conditions read after it."""
+        seams: dict[tuple[Message, ...], list[int]] = {}
+        for number, condition in enumerate(group.conditions):
+            written = tuple(self.policy.steering.write(group.messages, condition))
+            seams.setdefault(group.messages if written == group.messages else written, []).append(number)
+        return list(seams.items())
+
+    def _coefficients(self, conditions: Sequence[Conditions], width: int) -> Tensor:
+        """[R, L, C]; computed once per distinct tuple of conditions, short ones repeat their first."""
+        padded = [row + row[:1] * (width - len(row)) for row in conditions]
+        distinct = {row: number for number, row in enumerate(dict.fromkeys(padded))}
+        if not distinct:
+            return torch.zeros(0, 1, 0)
+        blocks = torch.stack([self.policy.coefficients(row).cpu() for row in distinct])
+        return blocks[torch.tensor([distinct[row] for row in padded])]
+
+
+def collate(policy: Trainable, groups: Sequence[Group]) -> Batch:
+    """One batch of the groups, references unknown; `Collator` keeps the token ids between calls."""
+    return Collator(policy)(groups)
+
+
+def _needed(group: Group) -> set[tuple[int, int]]:
+    """(response, condition) that some judgement of the group reads."""
+    if not group.preferences:
+        return {(i, number) for i in range(len(group.responses)) for number in range(len(group.conditions))}
+    return {(i, p.condition) for p in group.preferences for i in (p.chosen, p.rejected)}
+
+
+def _examples(group: Group, places: dict[tuple[int, int], tuple[int, int]]) -> Iterator[tuple[int, int, int, float]]:
+    """(chosen row, rejected row, column, margin) of every judgement whose rows exist."""
+    if not group.preferences:
+        yield from ((row, NOTHING, column, math.nan) for row, column in places.values())
+    for preference in group.preferences:
+        chosen = places.get((preference.chosen, preference.condition))
+        rejected = places.get((preference.rejected, preference.condition))
+        if chosen and rejected:
+            margin = math.nan if preference.margin is None else preference.margin
+            yield chosen[0], rejected[0], chosen[1], margin
+
+
+def _padded(rows: Rows, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """(input_ids, attention_mask, targets_mask), each [R, T]; padding has id 0, which nothing attends to."""
+    lengths = np.array([rows.length(number) for number in numbers], dtype=np.int64)
+    prompts = np.array([rows.prompts[number] for number in numbers], dtype=np.int64)
+    ids = np.zeros((len(numbers), int(lengths.max(initial=0))), dtype=np.int64)
+    for row, number in enumerate(numbers):
+        ids[row, : lengths[row]] = rows.ids[number]
+    position = np.arange(ids.shape[1])
+    attention = position < lengths[:, None]
+    return (
+        torch.from_numpy(ids),
+        torch.from_numpy(attention),
+        torch.from_numpy(attention & (position >= prompts[:, None])),
+    )

@@ -1,0 +1,123 @@
+"""Reference log-probabilities: computed once per distinct (prompt, response), kept in one file, verified when read.
+
+The file's key is the content of everything the numbers depend on: token ids (data, template and tokenizer at once),
+the model, the precision and the kind of device. A file with another key, or a damaged one, is computed again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from pluralign.errors import RunError
+from pluralign.storage import atomic_write, fingerprint
+from pluralign.training.batching import Batch, Collator
+from pluralign.training.device import Compute
+from pluralign.training.progress import Progress
+from pluralign.training.rows import Rows
+
+if TYPE_CHECKING:
+    from pluralign.training.trainable import Trainable
+
+FORMAT_VERSION = 1
+TOKENS_PER_BATCH = 8192
+
+log = logging.getLogger("pluralign")
+
+
+class Reference:
+    """log π_ref by row number, in nats, summed over the response (float32)."""
+
+    def __init__(self, numbers: Sequence[int], values: Tensor) -> None:
+        self._values: dict[int, float] = dict(zip(numbers, values.tolist(), strict=True))
+
+    def __call__(self, number: int) -> float:
+        """The value of a row; RunError for a row that the source did not announce."""
+        try:
+            return self._values[number]
+        except KeyError:
+            raise RunError(
+                "a batch holds a response whose reference log-probability was not computed; "
+                "the source's texts() must name every response that its batches hold"
+            ) from None
+
+
+def reference_logprobs(
+    policy: Trainable, rows: Rows, numbers: Sequence[int], compute: Compute, folder: Path
+) -> Reference:
+    """The reference's log-probabilities of rows, read from `folder` or computed and written there.
+
+    Call it before the policy has been trained. Raises RunError for a value that is not finite, StorageError.
+    """
+    key = _key(policy, rows, numbers, compute)
+    path = folder / f"reference-{key[:16]}.safetensors"
+    values = _read(path, key, len(numbers))
+    if values is None:
+        values = _compute(policy, rows, numbers, compute)
+        about = {"format_version": str(FORMAT_VERSION), "key": key, "content": _checksum(values)}
+        atomic_write(path, save({"logprobs": values}, about))
+    return Reference(numbers, values)
+
+
+def _key(policy: Trainable, rows: Rows, numbers: Sequence[int], compute: Compute) -> str:
+    trained = {} if policy.steering.reference_inside else policy.trainable_state()
+    tensors = [fingerprint(name, _bytes(tensor)) for name, tensor in sorted(trained.items())]
+    setting = [str(compute.device.type), compute.precision, FORMAT_VERSION]
+    return fingerprint(policy.fingerprint(), tensors, rows.content(numbers), setting)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _checksum(values: Tensor) -> str:
+    return fingerprint(_bytes(values))
+
+
+def _read(path: Path, key: str, size: int) -> Tensor | None:
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            about, values = file.metadata() or {}, file.get_tensor("logprobs").clone()
+    except (SafetensorError, OSError) as error:
+        log.warning("%s is damaged (%s); computing the reference log-probabilities again", path, error)
+        return None
+    whole = about.get("key") == key and about.get("content") == _checksum(values) and values.shape == (size,)
+    if not whole:
+        log.warning("%s holds something else than its name says; computing it again", path)
+    return values if whole else None
+
+
+@torch.no_grad()
+def _compute(policy: Trainable, rows: Rows, numbers: Sequence[int], compute: Compute) -> Tensor:
+    values = torch.full((len(numbers),), torch.nan)
+    collator = Collator(policy, rows)
+    with Progress("reference log-probabilities", len(numbers)) as progress:
+        for places in _by_length([rows.length(number) for number in numbers]):
+            batch: Batch = collator.plain([numbers[place] for place in places]).to(compute.device)
+            with compute.autocast():
+                values[places] = policy.reference_logprobs(batch).float().cpu()
+            progress.advance(len(places))
+    if not torch.isfinite(values).all():
+        raise RunError(
+            "the reference gives a response probability 0 or NaN; check that the model is sound "
+            "(sample from it), and that its vocabulary covers the data"
+        )
+    return values
+
+
+def _by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places in batches of similar length, at most TOKENS_PER_BATCH padded tokens each, the longest first."""
+    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    while order:
+        size = max(1, TOKENS_PER_BATCH // lengths[order[0]])
+        yield order[:size]
+        order = order[size:]

@@ -1,0 +1,65 @@
+"""Rows: every (messages, response) tokenised once, kept as arrays, numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pluralign.data.record import Message
+from pluralign.storage import fingerprint
+
+if TYPE_CHECKING:
+    from pluralign.training.trainable import PairEncoder
+
+Text = tuple[tuple[Message, ...], str]
+
+
+class Rows:
+    """A cache from (messages, response) to a row number; the ids of row i are `ids[i]`, its prompt `prompts[i]` long.
+
+    A response that does not fit has no number (None) and is counted in `rejected`.
+    """
+
+    def __init__(self, encoder: PairEncoder) -> None:
+        self.encoder = encoder
+        self.ids: list[np.ndarray] = []
+        self.prompts: list[int] = []
+        self.rejected = 0
+        self._numbers: dict[Text, int | None] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def number(self, messages: tuple[Message, ...], response: str) -> int | None:
+        """The row's number, tokenised on first sight."""
+        key = (messages, response)
+        if key not in self._numbers:
+            self._numbers[key] = self._encode(messages, response)
+        return self._numbers[key]
+
+    def _encode(self, messages: tuple[Message, ...], response: str) -> int | None:
+        encoded = self.encoder.pair(messages, response)
+        if encoded is None:
+            self.rejected += 1
+            return None
+        prompt, answer = encoded
+        self.ids.append(np.array([*prompt, *answer], dtype=np.int32))
+        self.prompts.append(len(prompt))
+        return len(self.ids) - 1
+
+    def numbers(self, texts: Iterable[Text]) -> list[int]:
+        """Distinct rows of the texts that fit, in order of first sight."""
+        found = dict.fromkeys(self.number(messages, response) for messages, response in texts)
+        return [number for number in found if number is not None]
+
+    def length(self, number: int) -> int:
+        """Tokens of prompt and response."""
+        return len(self.ids[number])
+
+    def content(self, numbers: Sequence[int]) -> str:
+        """A fingerprint of the rows' ids: of the data, the template and the tokenizer at once."""
+        lengths = np.array([(self.prompts[i], len(self.ids[i])) for i in numbers], dtype=np.int64)
+        tokens = [self.ids[i].astype("<i4").tobytes() for i in numbers]
+        return fingerprint(lengths.astype("<i8").tobytes(), b"".join(tokens))
