@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from pluralign.data.record import Message, Record
-from pluralign.errors import ConfigError
 from pluralign.lab.grammar import draw_reply, text_of
-from pluralign.lab.prompts import prompts, topic_of
+from pluralign.lab.prompt_set import prompts, topic_of
 from pluralign.lab.tokenizer import CONTEXT, build_tokenizer
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-MODELS = Path(__file__).parent / "models"
-NAMES = ("base", "nano")
 MAX_NEW_TOKENS = 64
 _MEAN_TOKENS = 30
 _BUCKET_BATCHES = 25
@@ -34,11 +30,11 @@ Example = tuple[list[int], list[int]]
 DrawReply = Callable[[np.random.Generator, Record], str]
 
 
-def base_path(name: str = "base") -> Path:
-    """The folder of a shipped base model: "base" (the lab's) or "nano" (the nano world's)."""
-    if name not in NAMES:
-        raise ConfigError(f"the lab ships the models {', '.join(NAMES)}, got {name!r}")
-    return MODELS / name
+def grammar_reply(rng: np.random.Generator, prompt: Record) -> str:
+    """One reply of the full grammar to a prompt of the lab."""
+    topic = topic_of(prompt.messages)
+    assert topic is not None, "every prompt of the lab names one topic"
+    return text_of(draw_reply(rng, topic))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +55,8 @@ class BaseTraining:
     weight_decay: float = 0.01
     clip: float = 1.0
     seed: int = 0
-    draw: DrawReply = field(default=lambda rng, prompt: grammar_reply(rng, prompt))
-
-
-def grammar_reply(rng: np.random.Generator, prompt: Record) -> str:
-    """One reply of the full grammar to a prompt of the lab."""
-    topic = topic_of(prompt.messages)
-    assert topic is not None, "every prompt of the lab names one topic"
-    return text_of(draw_reply(rng, topic))
+    draw: DrawReply = grammar_reply
+    """Draws the text of one reply to a prompt."""
 
 
 def new_model(settings: BaseTraining, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
@@ -81,7 +71,8 @@ def new_model(settings: BaseTraining, tokenizer: PreTrainedTokenizerBase) -> Lla
         initializer_range=0.02,
         pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
-    return LlamaForCausalLM(config)
+    made: LlamaForCausalLM = LlamaForCausalLM(config)
+    return made
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
@@ -144,7 +135,8 @@ def train(settings: BaseTraining, progress: Callable[[int, float], None] | None 
     """
     torch.manual_seed(settings.seed)
     tokenizer = build_tokenizer()
-    model = new_model(settings, tokenizer).train()
+    model = new_model(settings, tokenizer)
+    model.train()
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
     )
@@ -153,13 +145,14 @@ def train(settings: BaseTraining, progress: Callable[[int, float], None] | None 
     for step in range(settings.num_steps):
         loss = _loss(model, *collate(next(supply), int(tokenizer.pad_token_id)), settings)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         optimizer.step()
         schedule.step()
         if progress:
             progress(step, float(loss.detach()))
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def _rate(step: int, settings: BaseTraining) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from pluralign.data.record import Record, Response
 from pluralign.errors import ConfigError
 from pluralign.lab.corruption import corrupt
-from pluralign.lab.prompts import Split, prompts, topic_of
+from pluralign.lab.prompt_set import Split, prompts, topic_of
 
 NUM_PROMPTS = 1_500
 NUM_REPLIES = 4

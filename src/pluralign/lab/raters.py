@@ -19,7 +19,7 @@ from pluralign.data.record import Comparison, Outcome, Record
 from pluralign.errors import ConfigError
 from pluralign.lab.lexicon import Topic
 from pluralign.lab.parser import split_sentences
-from pluralign.lab.prompts import topic_of
+from pluralign.lab.prompt_set import topic_of
 from pluralign.lab.scoring import MAX_SCORE, OBJECTIVES, score_response, with_scores
 
 Array = NDArray[np.float64]

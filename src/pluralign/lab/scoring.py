@@ -24,7 +24,7 @@ from pluralign.data.objective import Objective, names
 from pluralign.data.record import Record, Response
 from pluralign.lab.lexicon import Kind, Sentence, Topic
 from pluralign.lab.parser import parse
-from pluralign.lab.prompts import topic_of
+from pluralign.lab.prompt_set import topic_of
 
 MAX_SCORE = 4
 CONCISE_BY_SENTENCES = (0, 4, 3, 2, 2, 1, 1, 0, 0)

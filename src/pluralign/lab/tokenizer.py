@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pluralign.lab.lexicon import sentences, topics, world
-from pluralign.lab.prompts import prompt_text
+from pluralign.lab.prompt_set import prompt_text
 
 if TYPE_CHECKING:
     from tokenizers.decoders import Decoder
@@ -73,13 +73,15 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         pre_tokenizers.Digits(individual_digits=True),
     ])  # fmt: skip
     tokenizer.decoder = _decoder()
-    return PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    built: PreTrainedTokenizerFast = make(
         tokenizer_object=tokenizer,
         unk_token=UNKNOWN, pad_token=PAD, bos_token=BEGIN, eos_token=END,
         additional_special_tokens=[*ROLES, *spare_tokens()],
         chat_template=CHAT_TEMPLATE, model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False, padding_side="left",
     )  # fmt: skip
+    return built
 
 
 def _decoder() -> Decoder:
