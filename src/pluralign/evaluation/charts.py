@@ -108,18 +108,31 @@ def _mix(share: float, places: Sequence[int]) -> str:
 def sweep_chart(sweep: Mapping[str, Any], objectives: Sequence[Objective]) -> str:
     """Two scores while the weight moves from the second objective (left) to the first (right)."""
     first, second = sweep["objectives"]
-    across = Axis(0.0, 1.0, 30.0, 330.0)
-    lines = []
-    for name, end in ((first, -1), (second, 0)):
-        place = place_of(objectives, name)
-        up = Axis(objectives[place].low, objectives[place].high, 176.0, 14.0)
-        lines.append(_line(sweep, name, across, up, end, f"--hue: {hue(place)}"))
-    frame = _frame(across, Axis(objectives[place].low, objectives[place].high, 176.0, 14.0))
-    ends = [_text((30, 206), f"only {second}", "tick"), _text((330, 206), f"only {first}", "tick", "end")]
-    return _svg(344, 212, f"Sweep from {second} to {first}", frame + "".join([*lines, *ends]))
+    across = Axis(0.0, 1.0, 26.0, 286.0)
+    places = [place_of(objectives, name) for name in (first, second)]
+    ups = [Axis(objectives[place].low, objectives[place].high, 176.0, 14.0) for place in places]
+    lines = [
+        _line(sweep, name, across, up, f"--hue: {hue(place)}")
+        for name, up, place in zip((first, second), ups, places, strict=True)
+    ]
+    heights = apart([up(sweep["scores"][name][-1]) for name, up in zip((first, second), ups, strict=True)], 15.0)
+    words = [
+        _text((295, height + 4), name, "name", style=f"--hue: {hue(place)}")
+        for name, height, place in zip((first, second), heights, places, strict=True)
+    ]
+    ends = [_text((26, 205), f"only {second}", "tick"), _text((286, 205), f"only {first}", "tick", "end")]
+    body = _frame(across, ups[0]) + "".join([*lines, *words, *ends])
+    return _svg(352, 212, f"Sweep from {second} to {first}", body)
 
 
-def _line(sweep: Mapping[str, Any], name: str, across: Axis, up: Axis, end: int, style: str) -> str:
+def apart(heights: Sequence[float], least: float) -> list[float]:
+    """Two heights for labels, moved apart evenly where they stand closer than `least`."""
+    first, second = heights
+    push = max(0.0, (least - abs(first - second)) / 2)
+    return [first - push, second + push] if first <= second else [first + push, second - push]
+
+
+def _line(sweep: Mapping[str, Any], name: str, across: Axis, up: Axis, style: str) -> str:
     own = [(across(share), up(score)) for share, score in zip(sweep["share"], sweep["scores"][name], strict=True)]
     parts = []
     if sweep["intervals"]:
@@ -132,6 +145,4 @@ def _line(sweep: Mapping[str, Any], name: str, across: Axis, up: Axis, end: int,
         curve = [(across(share), up(score)) for share, score in zip(best["share"], best[name], strict=True)]
         parts.append(_polyline(curve, "best"))
     parts += [_polyline(own, "curve"), *(_dot(point, 3.2, "fill: var(--hue)") for point in own)]
-    # Below its own end a curve that rises towards it leaves room.
-    parts.append(_text((own[end][0], own[end][1] + 19), name, "name", "end" if end else "start"))
     return f'<g style="{style}">{"".join(parts)}</g>'

@@ -119,13 +119,14 @@ def _sweeps(sweeps: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]
 
 
 def _replies(prompts: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) -> str:
+    names = ", ".join(page_tables.name_of(objective.name, place) for place, objective in enumerate(objectives))
     parts = []
     for item in prompts:
         cards = "".join(_reply(reply, objectives) for reply in item["replies"])
         parts.append(f'<h3 class="prompt">{escape(item["prompt"])}</h3><div class="replies">{cards}</div>')
     return (
-        '<section><h2>Replies under each weight</h2><p class="note">The first reply drawn, never the best one. '
-        f"The small bars are its scores.</p>{''.join(parts)}</section>"
+        '<section><h2>Replies under each weight</h2><p class="note">The first reply drawn, never the best one. Bars '
+        f"are its scores, from the left: {names}; what was asked for stands out.</p>{''.join(parts)}</section>"
     )
 
 

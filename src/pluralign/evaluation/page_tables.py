@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pluralign.data.objective import Objective
 from pluralign.evaluation import charts
 from pluralign.evaluation.card import Card
 from pluralign.evaluation.rows import KEYS
-from pluralign.evaluation.summary import LABELS, LOWER_IS_BETTER, NEITHER, ROW_NAMES, number, of_key
+from pluralign.evaluation.summary import LABELS, LOWER_IS_BETTER, NEITHER, number, of_key
 
 if TYPE_CHECKING:
     from pluralign.evaluation.report import Report
@@ -25,10 +27,13 @@ def _table(kind: str, head: Sequence[str], rows: Sequence[str]) -> str:
     )
 
 
+COLUMNS = {"base": "base", "optimum": "optimum,<br>β = .25", "optimum_conservative": "optimum,<br>β = .5"}
+
+
 def card(card: Card) -> str:
     """Ten numbers: the policy with its interval, and the base and the optimum beside it."""
     others = [name for name in card.rows if name != "policy" and card.rows[name].values["gain_mean"] is not None]
-    head = ["", ROW_NAMES["policy"], "95 % interval", *(escape(ROW_NAMES[name]) for name in others)]
+    head = ["", "this policy", "95 % interval", *(COLUMNS[name] for name in others)]
     rows = "".join(_card_row(card, key, others) for key in KEYS)
     missing = {words for key in KEYS for words in [card.policy.reasons.get(key)] if words}
     why = "".join(f'<p class="note">– : {escape(words)}.</p>' for words in sorted(missing))
@@ -68,42 +73,42 @@ def _ends(pair: Any) -> str:
 
 
 def cross(matrix: Mapping[str, Any], objectives: Sequence[Objective]) -> str:
-    """Heat map: score on every objective (columns) when one is asked for (rows)."""
-    names = matrix["objectives"]
-    head = [
-        "asked for",
-        *(f'<span class="name" style="--hue:{charts.hue(j)}">{escape(name)}</span>' for j, name in enumerate(names)),
-    ]
-    spans = [objective.high - objective.low for objective in objectives]
-    rows = [_cross_row(matrix, row, spans) for row in range(len(names))]
-    base = "".join(f"<td>{number(score)}</td>" for score in matrix["base"])
-    rows.append(f'<tr class="foot"><th>base</th>{base}</tr>')
-    selectivity = matrix["selectivity"]
-    said = (
-        f" Selectivity {number(selectivity)} (mean lead of the diagonal in deviations of its column)."
-        if selectivity is not None
-        else ""
-    )
+    """Heat maps: score on every objective (columns) when one is asked for (rows), and the optimum's beside it."""
+    maps = [_heat_map(matrix, matrix["scores"], objectives, "this policy")]
+    if "optimum" in matrix:
+        maps.append(_heat_map(matrix, matrix["optimum"], objectives, "exact optimum, β = .25"))
+    said = f" Selectivity {number(matrix['selectivity'])}: the diagonal's mean lead, in deviations of its column."
     return (
         "<section><h2>Who moves with whom</h2>"
         '<p class="note">Mean score on every objective (columns) when one is asked for alone (rows), and below it the '
-        f"change from the base. The diagonal should lead its column: it does for {matrix['num_right']} of {len(names)}.{said}</p>"
-        f"{_table('cross', head, rows)}</section>"
+        "change from the base. The diagonal should lead its column; it does for "
+        f"{matrix['num_right']} of {len(objectives)}.{said if matrix['selectivity'] is not None else ''}</p>"
+        f'<div class="maps">{"".join(maps)}</div></section>'
     )
 
 
-def _cross_row(matrix: Mapping[str, Any], row: int, spans: Sequence[float]) -> str:
-    cells = []
-    for column, (score, gain) in enumerate(zip(matrix["scores"][row], matrix["gains"][row], strict=True)):
-        share = 0.0 if gain is None else max(-1.0, min(1.0, gain / (0.75 * spans[column])))
-        tint = f"color-mix(in oklab, var(--{'more' if share >= 0 else 'less'}) {abs(100 * share):.0f}%, var(--panel))"
-        kind = ' class="diagonal"' if row == column else ""
-        strong = ' data-strong=""' if abs(share) > 0.55 else ""
-        cells.append(
-            f'<td{kind}{strong} style="background:{tint}"><b>{number(score)}</b><small>{number(gain, sign=True)}</small></td>'
-        )
-    name = escape(matrix["objectives"][row])
-    return f'<tr><th><span class="name" style="--hue:{charts.hue(row)}">{name}</span></th>{"".join(cells)}</tr>'
+def _heat_map(matrix: Mapping[str, Any], scores: Any, objectives: Sequence[Objective], caption: str) -> str:
+    names = [name_of(objective.name, place) for place, objective in enumerate(objectives)]
+    rows = [
+        f"<tr><th>{names[row]}</th>{''.join(_heat(score, matrix['base'][j], objectives[j], row == j) for j, score in enumerate(line))}</tr>"
+        for row, line in enumerate(scores)
+    ]
+    base = "".join(f"<td>{number(score)}</td>" for score in matrix["base"])
+    rows.append(f'<tr class="foot"><th>base</th>{base}</tr>')
+    return f"<figure><figcaption>{escape(caption)}</figcaption>{_table('cross', ['', *names], rows)}</figure>"
+
+
+def _heat(score: float | None, base: float | None, objective: Objective, diagonal: bool) -> str:
+    gain = None if score is None or base is None else score - base
+    share = 0.0 if gain is None else max(-1.0, min(1.0, gain / (0.65 * (objective.high - objective.low))))
+    tint = f"color-mix(in oklab, var(--{'more' if share >= 0 else 'less'}) {abs(55 * share):.0f}%, var(--panel))"
+    kind = ' class="diagonal"' if diagonal else ""
+    return f'<td{kind} style="background:{tint}"><b>{number(score)}</b><small>{number(gain, sign=True)}</small></td>'
+
+
+def name_of(name: str, place: int) -> str:
+    """An objective's name in its colour."""
+    return f'<span class="name" style="--hue:{charts.hue(place)}">{escape(name)}</span>'
 
 
 def weights(rows: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) -> str:
@@ -113,7 +118,7 @@ def weights(rows: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) 
     head = ["weights", "replies", *(escape(objective.name) for objective in objectives), *titles]
     body = []
     for row in rows:
-        asked = ", ".join(f"{name} {charts.tick(round(value, 3))}" for name, value in row["weights"].items())
+        asked = asked_words(row["weights"], len(objectives))
         scores = "".join(f"<td>{number(row['scores'][objective.name])}</td>" for objective in objectives)
         rest = "".join(f"<td>{number(row[key], 1 if key == 'length' else 2)}</td>" for key in details)
         body.append(f"<tr><th>{escape(asked)}</th><td>{row['num_replies']}</td>{scores}{rest}</tr>")
@@ -121,6 +126,15 @@ def weights(rows: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) 
         f"<section><details><summary>All {len(rows)} weights</summary>{_table('plain narrow', head, body)}"
         "</details></section>"
     )
+
+
+def asked_words(weights: Mapping[str, float], size: int) -> str:
+    """Weights in few words: only one, all equally, or each with its share."""
+    if len(weights) == 1 and 1.0 in weights.values():
+        return f"only {next(iter(weights))}"
+    if len(weights) == size and np.ptp(list(weights.values())) < 1e-9:
+        return "all equally"
+    return " · ".join(f"{name} {number(value)}" for name, value in weights.items())
 
 
 DEFINITIONS = (

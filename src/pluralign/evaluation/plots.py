@@ -126,7 +126,7 @@ def _label(
 def draw_sweep(axes: Axes, sweep: Mapping[str, Any], objectives: Sequence[Objective]) -> None:
     """Two scores while the weight moves from the second objective to the first; dashed: the optimum."""
     _bare(axes)
-    for name, end in zip(sweep["objectives"], (-1, 0), strict=True):
+    for name in sweep["objectives"]:
         around, hue, word = _range(objectives, name)
         scores = np.array(sweep["scores"][name])
         if sweep["intervals"]:
@@ -135,7 +135,7 @@ def draw_sweep(axes: Axes, sweep: Mapping[str, Any], objectives: Sequence[Object
         if "optimum" in sweep:
             axes.plot(sweep["optimum"]["share"], sweep["optimum"][name], color=hue, lw=1, ls=(0, (4, 3)), alpha=0.8)
         axes.plot(sweep["share"], scores, "o-", color=hue, lw=1.8, ms=4)
-        _label(axes, name, (sweep["share"][end], scores[end]), (0, -17), word, "right" if end else "left")
+        _label(axes, name, (sweep["share"][-1], scores[-1]), (8, -3), word)
         axes.set_ylim(around)
     axes.set_xlabel(
         f"weight on {sweep['objectives'][0]} (the rest on {sweep['objectives'][1]})", fontsize=8, color=GREY

@@ -22,7 +22,7 @@ LABELS = {
 LOWER_IS_BETTER = ("regret",)
 NEITHER = ("kl_mean",)
 ROW_NAMES = {
-    "policy": "this policy", "base": "base", "optimum": "best β=.25", "optimum_conservative": "best β=.5",
+    "policy": "this policy", "base": "base", "optimum": "optimum .25", "optimum_conservative": "opt. .5",
 }  # fmt: skip
 
 
