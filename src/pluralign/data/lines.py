@@ -57,6 +57,8 @@ def parse(content: bytes) -> dict[str, Any]:
         )
         if b"\\u" in content:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except DataError:
+        raise
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 text: {error.reason} at byte {error.start}; convert the file to UTF-8") from error
     except UnicodeEncodeError as error:

@@ -34,6 +34,8 @@ class Objective:
             raise DataError(
                 f"objective name {self.name!r} is not allowed: use letters, digits, '_' and '-', starting with a letter"
             )
+        object.__setattr__(self, "low", _float(self.low))
+        object.__setattr__(self, "high", _float(self.high))
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise DataError(f"objective {self.name!r} needs finite low < high, got low={self.low}, high={self.high}")
         if self.direction not in ("higher", "lower"):
@@ -50,8 +52,8 @@ class Objective:
         return cls(
             name=value["name"],
             description=value.get("description", ""),
-            low=_float(value, "low", 0.0),
-            high=_float(value, "high", 1.0),
+            low=value.get("low", 0.0),
+            high=value.get("high", 1.0),
             direction=value.get("direction", "higher"),
             safety=value.get("safety", False),
         )
@@ -74,9 +76,9 @@ def _check_json(value: Mapping[str, Any]) -> None:
             raise DataError(f"objective {value['name']!r}: {key} cannot be {given!r}")
 
 
-def _float(value: Mapping[str, Any], key: str, default: float) -> float:
+def _float(value: float) -> float:
     try:
-        return float(value.get(key, default))
+        return float(value)
     except OverflowError:  # an integer beyond float64
         return math.inf
 

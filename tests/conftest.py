@@ -1,0 +1,28 @@
+"""Options and fixtures for every room's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "pluralign", deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("pluralign")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--real-data", default="../shared/data", metavar="DIR", help="folder of third-party data and models"
+    )
+
+
+@pytest.fixture(scope="session")
+def real_data(request: pytest.FixtureRequest) -> Path:
+    """The folder of third-party data, relative to the repository's root; skips the test where it is missing."""
+    folder = (request.config.rootpath / request.config.getoption("--real-data")).resolve()
+    if not folder.is_dir():
+        pytest.skip("no folder of real data here; name it with --real-data DIR")
+    return folder
