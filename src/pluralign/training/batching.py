@@ -129,7 +129,8 @@ class Collator:
         places: dict[tuple[int, int], tuple[int, int]] = {}
         needed = _needed(group)
         for messages, columns in self._seams(group):
-            conditions = tuple(group.conditions[number] for number in columns)
+            every = len(columns) == len(group.conditions)
+            conditions = group.conditions if every else tuple(group.conditions[number] for number in columns)
             for index, response in enumerate(group.responses):
                 used = [column for column, number in enumerate(columns) if (index, number) in needed]
                 if used and self._add_row(plan, group.messages, messages, response, conditions):
@@ -164,13 +165,14 @@ class Collator:
         return list(seams.items())
 
     def _coefficients(self, conditions: Sequence[Conditions], width: int) -> Tensor:
-        """[R, L, C]; computed once per distinct tuple of conditions, short ones repeat their first."""
-        padded = [row + row[:1] * (width - len(row)) for row in conditions]
-        distinct = {row: number for number, row in enumerate(dict.fromkeys(padded))}
+        """[R, L, C]; short tuples repeat their first, and a tuple that rows share is computed once."""
+        padded = [row if len(row) == width else row + row[:1] * (width - len(row)) for row in conditions]
+        distinct = {id(row): row for row in padded}
         if not distinct:
             return torch.zeros(0, 1, 0)
-        blocks = torch.stack([self.policy.coefficients(row).cpu() for row in distinct])
-        return blocks[torch.tensor([distinct[row] for row in padded])]
+        place = {key: number for number, key in enumerate(distinct)}
+        blocks = self.policy.coefficients([condition for row in distinct.values() for condition in row]).cpu()
+        return blocks.view(len(distinct), width, -1)[torch.tensor([place[id(row)] for row in padded])]
 
 
 def collate(policy: Trainable, groups: Sequence[Group]) -> Batch:
