@@ -105,7 +105,9 @@ def _tiers(order: Sequence[int], cut: int) -> tuple[tuple[int, ...], ...]:
 def scored(*rows: Sequence[float | None], allowed: Sequence[str] = NAMES) -> Record:
     """A record whose responses r0, r1, ... carry these scores; None is left out (missing)."""
     replies = tuple(
-        Response(f"r{place}", {name: score for name, score in zip(allowed, row, strict=True) if score is not None})
+        Response(
+            f"r{place}", {name: float(score) for name, score in zip(allowed, row, strict=True) if score is not None}
+        )
         for place, row in enumerate(rows)
     )
     return Record(user("How?"), replies)
