@@ -47,10 +47,13 @@ def test_no_policy_beats_the_optimum(four_replies, shares: np.ndarray, beta_r: f
     assert utility.regret(WEIGHTS, scores, kl, optimum.value, beta_r) >= -1e-9
 
 
-def test_efficiency_is_undefined_at_the_base_and_beyond_the_curve(four_replies) -> None:
+def test_efficiency_is_undefined_at_the_base_and_saturates_beyond_the_curve(four_replies) -> None:
     curve = utility.GainCurve.of(four_replies, WEIGHTS)
-    found = utility.efficiency(np.array([0.1, 0.1, 0.1, 0.1]), np.array([0.0, -0.1, 0.01, 99.0]), curve)
+    found = utility.efficiency(np.array([0.1, 0.1, 0.1, 0.1]), np.array([0.0, -0.1, 0.01, np.nan]), curve)
     assert np.isnan(found).all()
+    # The best single replies earn 1, .75 and 1; the base (.58, .47) earns .58, .525 and .47.
+    best = np.mean([1 - 0.58, 0.75 - 0.525, 1 - 0.47])
+    assert utility.efficiency(np.array(0.1), np.array(99.0), curve) == pytest.approx(0.1 / best, abs=2e-3)
     assert curve.at(np.array(0.0)) == 0.0
     assert curve.at(np.array(-1.0)) == 0.0
     assert (np.diff(curve.kl) >= 0).all()

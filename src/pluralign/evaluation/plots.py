@@ -29,7 +29,7 @@ def pictures(report: Report) -> dict[str, bytes]:
         drawn["front.png"] = front_figure(best, report.objectives)
         drawn["fronts.png"] = _panels(sweeps, report.objectives, draw_front, 2.3, 2.3)
         drawn["sweeps.png"] = _panels(finest(sweeps), report.objectives, draw_sweep, 3.4, 2.4)
-    if report.card.tables["cross_matrix"]:
+    if report.card.tables["cross_matrix"] and len(report.objectives) > 1:
         drawn["cross_matrix.png"] = cross_figure(report.card.tables["cross_matrix"])
     return {name: _png(figure) for name, figure in drawn.items()}
 
@@ -104,15 +104,18 @@ def front_figure(sweep: Mapping[str, Any], objectives: Sequence[Objective]) -> F
     draw_front(axes, sweep, objectives, size=6.0)
     first, second = sweep["objectives"]
     _label(axes, "base", (sweep["base"][first], sweep["base"][second]), (8, -4), GREY)
-    for name, end, beside, align in ((first, -1, (-7, -14), "right"), (second, 0, (-4, -22), "left")):
+    for name, end, beside, align in ((first, -1, (-7, -14), "right"), (second, 0, (-6, -46), "left")):
         word = _range(objectives, name)[2]
         point = (sweep["scores"][first][end], sweep["scores"][second][end])
-        _label(axes, f"asked for {name}" if end else f"for {name}", point, beside, word, align)
-    for key, words in (("optimum", "exact optimum"), ("optimum_conservative", "nearer the base")):
+        _label(axes, f"asked for{' ' if end else chr(10)}{name}", point, beside, word, align)
+    for key, words, share, beside in (
+        ("optimum", "exact optimum, β = .25", 0.5, (6, 6)),
+        ("optimum_conservative", "β = .5", 1.0, (2, -13)),
+    ):
         if key in sweep:
             curve = sweep[key]
-            middle = int(np.argmin(np.abs(np.array(curve["share"]) - 0.5)))
-            _label(axes, words, (curve[first][middle], curve[second][middle]), (5, 5), GREY)
+            place = int(np.argmin(np.abs(np.array(curve["share"]) - share)))
+            _label(axes, words, (curve[first][place], curve[second][place]), beside, GREY)
     axes.set_title("One model, asked for different trade-offs", fontsize=11, loc="left", color=INK)
     return figure
 
@@ -120,7 +123,12 @@ def front_figure(sweep: Mapping[str, Any], objectives: Sequence[Objective]) -> F
 def _label(
     axes: Axes, words: str, point: tuple[float, float], beside: tuple[float, float], hue: str, align: str = "left"
 ) -> None:
-    axes.annotate(words, point, beside, textcoords="offset points", fontsize=9, color=hue, ha=align)
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=3, foreground="white")]
+    axes.annotate(
+        words, point, beside, textcoords="offset points", fontsize=9, color=hue, ha=align, path_effects=halo, zorder=5
+    )
 
 
 def draw_sweep(axes: Axes, sweep: Mapping[str, Any], objectives: Sequence[Objective]) -> None:

@@ -83,9 +83,10 @@ class Report:
         """Write report.json, report.html and the pictures into `folder`, each whole or not at all; their paths."""
         from pluralign.evaluation import page, plots
 
-        files: dict[str, str | bytes] = {"report.html": page.page(self), **plots.pictures(self)}
         target = Path(folder)
+        # The numbers first: drawing takes longer, and a place that cannot be written shows at once.
         storage.write_json(target / "report.json", self.to_json())
+        files: dict[str, str | bytes] = {"report.html": page.page(self), **plots.pictures(self)}
         for name, content in files.items():
             storage.atomic_write(target / name, content)
         return [target / name for name in ("report.json", *files)]

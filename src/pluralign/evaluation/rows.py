@@ -72,8 +72,19 @@ class Row:
             number = value.get(key, "nothing")
             if isinstance(number, bool) or not isinstance(number, int | float | None):
                 raise DataError(f"{where}: {key} must be a number or null, got {number!r}")
-        intervals = {key: None if pair is None else tuple(pair) for key, pair in value.get("intervals", {}).items()}
-        return cls({key: value[key] for key in KEYS}, intervals, dict(value.get("reasons", {})))
+        intervals, reasons = value.get("intervals"), value.get("reasons")
+        if not isinstance(intervals, Mapping) or not isinstance(reasons, Mapping):
+            raise DataError(f"{where}: intervals and reasons must be objects")
+        pairs = {key: _read_pair(pair, f"{where}: intervals.{key}") for key, pair in intervals.items()}
+        return cls({key: value[key] for key in KEYS}, pairs, dict(reasons))
+
+
+def _read_pair(pair: Any, where: str) -> tuple[float, float] | None:
+    if pair is None:
+        return None
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(end, int | float) for end in pair):
+        raise DataError(f"{where} must be null or [low, high], got {pair!r}")
+    return float(pair[0]), float(pair[1])
 
 
 @dataclass(frozen=True)

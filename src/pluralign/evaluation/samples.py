@@ -56,7 +56,7 @@ class Cell:
             np.asarray(weights, dtype=np.float64),
             tuple(map(str, prompts)),
             tuple(texts),
-            np.asarray(scores, dtype=np.float64).reshape(len(texts), -1),
+            np.asarray(scores, dtype=np.float64),
             known(fluent),
             known(logratio),
             known(lengths),
@@ -66,10 +66,12 @@ class Cell:
     def __post_init__(self) -> None:
         num = len(self.texts)
         sizes = {name: len(getattr(self, name)) for name in self.__dataclass_fields__ if name != "weights"}
+        if self.weights.ndim != 1 or not np.isfinite(self.weights).all():
+            raise DataError(f"a cell needs finite weights [K], got {self.weights}")
         wrong = {name: size for name, size in sizes.items() if size != num}
         if wrong or not num:
             raise DataError(f"a cell needs at least one reply and as many values as replies ({num}), got {wrong}")
-        if self.scores.shape != (num, len(self.weights)) or not np.isfinite(self.weights).all():
+        if self.scores.shape != (num, len(self.weights)):
             raise DataError(
                 f"a cell with weights {self.weights} needs scores [{num}, {len(self.weights)}], got {self.scores.shape}"
             )
