@@ -15,7 +15,7 @@ from pluralign.evaluation.card import Card, report_card
 from pluralign.evaluation.rows import KEYS
 from pluralign.evaluation.samples import Cell, Samples
 from pluralign.evaluation.utility import Yardstick
-from pluralign.lab import optimum as lab
+from pluralign.lab.optimum import efficiency, grammar_reference, optimum, sample_reference
 from pluralign.lab.scoring import OBJECTIVES as LAB_OBJECTIVES
 
 PAIR = (Objective("kind", low=0, high=4), Objective("brief", low=0, high=10))
@@ -165,14 +165,14 @@ def test_cells_that_do_not_fit_together_are_refused() -> None:
 
 def test_a_sampled_optimum_is_recognised_as_optimal(optimal_samples, four_replies) -> None:
     card = report_card(optimal_samples, four_replies, resamples=100)
-    optimum = card.rows["optimum"].values
+    best = card.rows["optimum"].values
     assert card.policy.values["efficiency"] == pytest.approx(1.0, abs=0.06)
     assert card.policy.values["regret"] == pytest.approx(0.0, abs=0.02)
     for key in ("gain_mean", "gain_min", "utility_gain", "kl_mean"):
-        assert card.policy.values[key] == pytest.approx(optimum[key], abs=0.05)
-    assert card.policy.values["hypervolume"] == pytest.approx(optimum["hypervolume"], rel=0.06)
-    assert optimum["efficiency"] == pytest.approx(1.0, abs=2e-3)
-    assert optimum["regret"] == pytest.approx(0.0, abs=1e-9)
+        assert card.policy.values[key] == pytest.approx(best[key], abs=0.05)
+    assert card.policy.values["hypervolume"] == pytest.approx(best["hypervolume"], rel=0.06)
+    assert best["efficiency"] == pytest.approx(1.0, abs=2e-3)
+    assert best["regret"] == pytest.approx(0.0, abs=1e-9)
     assert card.rows["optimum_conservative"].values["regret"] > 0
     assert card.rows["base"].values["regret"] > card.rows["optimum_conservative"].values["regret"]
 
@@ -197,9 +197,9 @@ def test_a_card_survives_json(optimal_samples, four_replies) -> None:
 
 
 def test_the_labs_yardstick_agrees_with_the_labs_own_efficiency() -> None:
-    reference, grid = lab.grammar_reference(), report_grid(6)
+    reference, grid = grammar_reference(), report_grid(6)
     yardstick: Yardstick = reference
-    found = lab.optimum(reference, grid, 0.3)
+    found = optimum(reference, grid, 0.3)
     cells = tuple(
         Cell.of(weights, ["p"], ["text"], scores[None], [1.0], [kl])
         for weights, scores, kl in zip(grid, found.scores, found.kl, strict=True)
@@ -213,7 +213,7 @@ def test_the_labs_yardstick_agrees_with_the_labs_own_efficiency() -> None:
         dataclasses.replace(one, scores=reference.base + (one.scores - reference.base) * gain) for one in cells
     )
     values = report_card(Samples(LAB_OBJECTIVES, scaled, base), yardstick).policy.values
-    assert values["efficiency"] == pytest.approx(lab.efficiency(reference, grid, values["utility_gain"], kl), abs=2e-3)
+    assert values["efficiency"] == pytest.approx(efficiency(reference, grid, values["utility_gain"], kl), abs=2e-3)
     # The grammar's own optimum is always well formed, and near the published row of the language model's (lab.md §3).
     conservative = card.rows["optimum_conservative"].values
     assert conservative["fluency_min"] == pytest.approx(1.0)
@@ -223,6 +223,6 @@ def test_the_labs_yardstick_agrees_with_the_labs_own_efficiency() -> None:
 
 
 def test_an_optimum_over_samples_counts_ill_formed_replies_as_not_fluent() -> None:
-    reference = lab.sample_reference([[0, 0], [0, 0], [4, 0], [0, 4]])
+    reference = sample_reference([[0, 0], [0, 0], [4, 0], [0, 4]])
     found = reference.optimum(np.array([[1.0, 0.0], [0.0, 0.0]]), 1.0)
     assert found.fluency == pytest.approx([1 - 2 / (3 + np.exp(4)), 0.5])
