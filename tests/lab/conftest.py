@@ -17,6 +17,17 @@ from pluralign.lab.pool import draw_prompts, with_responses
 Drawn = list[tuple[Topic, tuple[Sentence, ...], str]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny matrices run faster, and repeatably, on one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def drawn() -> Drawn:
     """3000 grammar replies: (topic, sentences, text), the topics taking turns."""

@@ -42,7 +42,7 @@ def test_golden_values(weight, policy, value, scores, kl) -> None:
 
 
 def test_golden_regret_and_max_min() -> None:
-    base = FOUR.mean @ [0.5, 0.5]
+    base = FOUR.base @ [0.5, 0.5]
     assert np.isclose(regret(FOUR, [[0.5, 0.5]], [base], [0.0], beta=0.5)[0], 0.006427, atol=1e-6)
     worst = minimize_scalar(lambda w: optimum(FOUR, [[w, 1 - w]], 0.5).value[0], bounds=(0, 1), method="bounded")
     assert np.isclose(worst.fun, 0.526840, atol=1e-6) and np.isclose(worst.x, 0.416379, atol=1e-4)
@@ -75,7 +75,7 @@ def test_laws_of_the_optimum(seed: int, beta: float) -> None:
 def test_grammar_reference_is_the_grammar(drawn) -> None:
     reference = grammar_reference()
     assert reference.scores.shape == (1362, 6)
-    assert np.allclose(reference.mean, [1.82323, 1.42488, 1.03131, 0.79665, 1.71847, 0.97915], atol=1e-5)
+    assert np.allclose(reference.base, [1.82323, 1.42488, 1.03131, 0.79665, 1.71847, 0.97915], atol=1e-5)
     known = {tuple(vector) for vector in reference.scores.astype(int).tolist()}
     points = [reply_scores(reply) for _, reply, _ in drawn]
     assert set(points) <= known
@@ -89,10 +89,18 @@ def test_sample_reference_agrees_with_the_exact_one() -> None:
     rng = np.random.default_rng(0)
     samples = exact.scores[rng.choice(len(exact.scores), size=6000, p=exact.probabilities)]
     counted = sample_reference(samples)
-    assert counted.num_samples == 6000 and np.allclose(counted.mean, samples.mean(axis=0))
+    assert counted.num_samples == 6000 and np.allclose(counted.base, samples.mean(axis=0))
     ours, truth = optimum(counted, GRID, 0.5), optimum(exact, GRID, 0.5)
     assert np.allclose(ours.utility, truth.utility, atol=0.1)
     assert (ours.ess > 100).all() and (ours.ess <= 6000).all() and np.isnan(truth.ess).all()
+
+
+def test_fluency_of_the_optimum_rises_with_its_reward() -> None:
+    leaky = sample_reference(np.array([[0.0] * 6] * 7 + [[1.0, 4, 0, 0, 4, 0]] * 93))
+    base, strong = leaky.optimum(GRID, 1e4), leaky.optimum(GRID, 0.25)
+    assert np.allclose(base.fluency, 0.93, atol=1e-3) and (strong.fluency[[0, 1, 4]] > 0.99).all()
+    assert np.isclose(strong.fluency[2], 0.93)  # warmth earns nothing here
+    assert np.allclose(grammar_reference().optimum(GRID).fluency, 1.0)
 
 
 def test_at_kl_meets_its_kl_and_efficiency_of_the_optimum_is_one() -> None:

@@ -110,7 +110,7 @@ def _topic(prompt: Record) -> Topic:
     return topic
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NanoReport:
     """Exact numbers per weight, all [L], means over the prompts; `share` sums them up.
 

@@ -37,7 +37,7 @@ _BISECTIONS = 60
 _SMALLEST_BETA, _LARGEST_BETA = 1e-3, 1e4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reference:
     """Distinct score vectors [M, K] and their probabilities [M] (positive, sum 1) under the reference policy.
 
@@ -58,12 +58,16 @@ class Reference:
             raise ConfigError("a reference needs finite scores and positive probabilities that sum to 1")
 
     @property
-    def mean(self) -> Array:
+    def base(self) -> Array:
         """E[s] under the reference, [K]."""
         return self.probabilities @ self.scores
 
+    def optimum(self, weights: ArrayLike, beta_r: float = BETA) -> Optimum:
+        """The optimal policies for `weights` [L, K] (any real numbers) at `beta_r` > 0, in the units of λ·s."""
+        return optimum(self, weights, beta_r)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Optimum:
     """The optimal policies for L weights at one β_r. `ess` is the effective sample size of each (nan when exact)."""
 
@@ -73,6 +77,7 @@ class Optimum:
     utility: Array  # E[λ·s], [L]
     kl: Array  # KL(π* || π_ref), [L]
     value: Array  # V* = utility - β_r KL, [L]
+    fluency: Array  # P(any point at all), [L]: in the lab exactly the grammatical replies have one
     ess: Array  # [L]
 
 
@@ -145,7 +150,8 @@ def optimum(reference: Reference, weights: ArrayLike, beta: float = BETA) -> Opt
     utility = (grid * expected).sum(axis=1)
     kl = np.maximum((utility - value) / beta, 0.0)
     ess = (1.0 / (policy**2 / reference.probabilities).sum(axis=1)) * (reference.num_samples or np.nan)
-    return Optimum(beta, policy, expected, utility, kl, value, ess)
+    fluency = policy @ reference.scores.any(axis=1)
+    return Optimum(beta, policy, expected, utility, kl, value, fluency, ess)
 
 
 def _grid(reference: Reference, weights: ArrayLike) -> Array:
@@ -174,7 +180,7 @@ def at_kl(reference: Reference, weights: ArrayLike, kl: float) -> Optimum:
 
 def utility_gain(reference: Reference, weights: ArrayLike, found: Optimum) -> float:
     """Mean over the weights of λ·(E[s] of the optimum - E[s] of the reference)."""
-    return float((found.utility - _grid(reference, weights) @ reference.mean).mean())
+    return float((found.utility - _grid(reference, weights) @ reference.base).mean())
 
 
 def efficiency(reference: Reference, weights: ArrayLike, gain: float, kl: float) -> float | None:

@@ -96,7 +96,8 @@ def _decoder() -> Decoder:
         decoders.Fuse(),
         rewrite(r" (?=[.,!?:;%)\]])|(?<=[(\[]) ", ""),
         rewrite(r"(?<=\d) (?=\d)|(?<=\d\.) (?=\d)", ""),
-        rewrite(r" (?=[=])|(?<=[=]) ", ""),
+        rewrite(r" (?==)|(?<=[=@]) ", ""),
+        rewrite(r"(?<==-|: -|, -) (?=\d)", ""),
         *capitals,
         rewrite(r"\bi\b", "I"),
     ]
