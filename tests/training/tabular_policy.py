@@ -2,11 +2,14 @@
 
 log π(y|x, λ) = log_softmax(reference[x] + trunk[x] + Σ_j λ_j heads[j, x])[y]      (methods.md F)
 
-Also a program: `python tabular_policy.py FOLDER STEPS [--resume]` trains one and prints every step, for tests that kill it.
+Also a program, for tests that end it: `python tabular_policy.py FOLDER STEPS STAGE STEP [--resume]` trains one and stops
+itself (SIGSTOP) at the beginning of that step of that stage.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -26,7 +29,7 @@ from pluralign.training.batching import Batch
 from pluralign.training.fit import fit
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
-from pluralign.training.source import GroupSource
+from pluralign.training.source import GroupSource, Source
 from pluralign.training.tradeoff import TradeOffSource
 
 GOLDEN_REFERENCE = (0.4, 0.3, 0.2, 0.1)
@@ -178,18 +181,33 @@ def random_groups(num: int = 12, num_responses: int = 5, seed: int = 3) -> list[
     return groups
 
 
-def train(folder: str, steps: int, resume: bool, device: str = "cpu") -> TabularPolicy:
-    """Two stages with dropout, so that generators matter: preferences, then scores."""
+class StoppingSource:
+    """Stops this process at the beginning of a step."""
+
+    def __init__(self, inner: Source, step: int) -> None:
+        self.inner, self.step = inner, step
+        self.texts, self.state, self.restore = inner.texts, inner.state, inner.restore
+
+    def batch(self, step: int) -> list[Group]:
+        if step == self.step:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return self.inner.batch(step)
+
+
+def train(folder: str, steps: int, resume: bool, stage: str = "", stop: int = -1) -> TabularPolicy:
+    """Two stages with dropout, so that generators matter: preferences, then scores. `stop` in `stage`: see above."""
     policy = random_policy(dropout=0.3, frozen_trunk=False)
     optim = Optim(steps=steps, lr=0.01, head_lr=0.05, warmup=3)
-    with Run(folder, seed=5, device=device, resume=resume) as run:
-        groups = GroupSource(random_groups(), 5, run.seed)
+    with Run(folder, seed=5, resume=resume) as run:
+        sources = {"preferences": GroupSource(random_groups(), 5, run.seed), "scores": random_source()}
+        if stage:
+            sources[stage] = StoppingSource(sources[stage], stop)
         options = {"checkpoint_every": 4, "validate_every": 6, "dropout": True}
-        fit(policy, groups, CDPO(), run.stage("preferences"), optim, **options)
-        fit(policy, random_source(), Regression(), run.stage("scores"), optim, random_groups(4), **options)
+        fit(policy, sources["preferences"], CDPO(), run.stage("preferences"), optim, **options)
+        fit(policy, sources["scores"], Regression(), run.stage("scores"), optim, random_groups(4), **options)
     return policy
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    train(sys.argv[1], int(sys.argv[2]), "--resume" in sys.argv)
+    train(sys.argv[1], int(sys.argv[2]), "--resume" in sys.argv, sys.argv[3], int(sys.argv[4]))

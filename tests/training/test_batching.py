@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tabular_policy import TextSteering, objectives, random_groups, random_policy
 
@@ -114,6 +114,7 @@ def random_group(draw) -> Group:
     return Group(user(f"p{draw(st.integers(0, 5))}"), tuple(f"y{y}" for y in range(5)), asked, preferences)
 
 
+@settings(max_examples=40)
 @given(st.lists(random_group(), min_size=1, max_size=5))
 def test_a_batch_equals_its_groups_run_alone(groups):
     policy = random_policy()

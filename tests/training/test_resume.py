@@ -1,10 +1,10 @@
 """Killed at any moment and continued: bit-identical weights, and the same numbers logged."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,44 +40,30 @@ def uninterrupted(tmp_path_factory):
     return train(str(folder), 40, resume=False).trainable_state(), logged(folder)
 
 
-def launch(folder: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, PROGRAM, str(folder), "40", *options]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for_lines(folder: Path, num: int, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        file = folder / "metrics.jsonl"
-        if file.exists() and file.read_bytes().count(b"\n") >= num:
-            return
-        time.sleep(0.001)
-    raise AssertionError(f"the program ended or hung before line {num}: {process.communicate()[1]}")
-
-
-def test_sigkill_in_either_stage_and_resume(tmp_path, uninterrupted):
-    folder = tmp_path / "run"
-    for lines, options in ((7, ()), (61, ("--resume",))):  # inside the first stage, then inside the second
-        process = launch(folder, *options)
-        wait_for_lines(folder, lines, process)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    weights, numbers = uninterrupted
-    assert same_bits(train(str(folder), 40, resume=True).trainable_state(), weights)
-    assert logged(folder) == numbers
-
-
-def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tmp_path, uninterrupted):
-    folder = tmp_path / "run"
-    process = launch(folder)
-    wait_for_lines(folder, 5, process)
-    process.send_signal(signal.SIGTERM)
+def end(folder: Path, stage: str, step: int, number: signal.Signals, *options: str) -> tuple[int, str]:
+    """Train in another process and send it a signal at the beginning of a step; its exit code and its last words."""
+    command = [sys.executable, PROGRAM, str(folder), "40", stage, str(step), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), process.communicate()[1]
+    process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     message = process.communicate()[1]
-    assert "Interrupted: stopped after step" in message
+    return process.returncode, message
+
+
+def test_killed_in_one_stage_stopped_in_the_next_and_continued(tmp_path, uninterrupted):
+    folder = tmp_path / "run"
+    code, _ = end(folder, "preferences", 7, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert len(logged(folder)) == 7  # of which three are after the checkpoint, and will be repeated
+
+    _, message = end(folder, "scores", 21, signal.SIGTERM, "--resume")
+    assert "Interrupted: stopped after step 22 of 40 of 'scores'" in message
     assert "--resume" in message
-    kept = json.loads(next(folder.glob("stages/*/checkpoint-*/state.json")).read_text())
-    assert kept["step"] == len(logged(folder))
+    kept = json.loads(next(folder.glob("stages/scores/checkpoint-*/state.json")).read_text())
+    assert kept["step"] == len(logged(folder)) - 40 == 22  # the step was finished, logged and saved
+
     weights, numbers = uninterrupted
     assert same_bits(train(str(folder), 40, resume=True).trainable_state(), weights)
     assert logged(folder) == numbers

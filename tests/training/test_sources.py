@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tabular_policy import objectives, random_groups, random_records, random_source
 
@@ -19,6 +19,7 @@ from pluralign.training.tradeoff import POOL, TradeOffSource
 OBJECTIVES = objectives(3)
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.integers(0, 5))
 def test_a_batch_depends_on_seed_and_step_only(steps, seed):
     groups = random_groups()
@@ -93,6 +94,7 @@ def two_only(record: Record, first: int, second: int) -> Record:
     )
 
 
+@settings(max_examples=40)
 @given(st.lists(messy_record(), min_size=1, max_size=4), st.integers(0, 3))
 def test_pairs_are_judged_exactly_as_trade_off_judges_them(records, seed):
     try:
@@ -111,6 +113,7 @@ def test_pairs_are_judged_exactly_as_trade_off_judges_them(records, seed):
             assert group in candidates
 
 
+@settings(max_examples=40)
 @given(st.lists(messy_record(), min_size=1, max_size=4), st.integers(0, 3))
 def test_weights_fall_on_labelled_objectives_only_and_are_shared(records, seed):
     try:
