@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,8 +27,8 @@ def pictures(report: Report) -> dict[str, bytes]:
     if sweeps:
         best = max(sweeps, key=lambda sweep: (len(sweep["share"]), _spread(sweep)))
         drawn["front.png"] = front_figure(best, report.objectives)
-        drawn["fronts.png"] = _panels(sweeps, report.objectives, draw_front, 2.3, 2.3)
-        drawn["sweeps.png"] = _panels(finest(sweeps), report.objectives, draw_sweep, 3.4, 2.4)
+        drawn["fronts.png"] = _panels(sweeps, report.objectives, draw_front, 2.3, 2.3, 0.1)
+        drawn["sweeps.png"] = _panels(finest(sweeps), report.objectives, draw_sweep, 3.6, 2.4, 0.6)
     if report.card.tables["cross_matrix"] and len(report.objectives) > 1:
         drawn["cross_matrix.png"] = cross_figure(report.card.tables["cross_matrix"])
     return {name: _png(figure) for name, figure in drawn.items()}
@@ -44,10 +44,10 @@ def _spread(sweep: Mapping[str, Any]) -> float:
     return float(sum(shape["range"] for shape in sweep["shape"].values()))
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
 def _png(figure: Figure) -> bytes:
@@ -57,11 +57,25 @@ def _png(figure: Figure) -> bytes:
 
 
 def _panels(
-    sweeps: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], draw: Any, width: float, height: float
+    sweeps: Sequence[Mapping[str, Any]],
+    objectives: Sequence[Objective],
+    draw: Callable[[Axes, Mapping[str, Any], Sequence[Objective]], None],
+    width: float,
+    height: float,
+    room: float,
 ) -> Figure:
     columns = min(5 if width < 3 else 3, len(sweeps))
     rows = -(-len(sweeps) // columns)
-    figure = _figure(columns * width, rows * height)
+    # Fixed margins (inches): finding them by drawing takes seconds for fifteen panels.
+    figure = _figure(columns * width, rows * height, layout=None)
+    figure.subplots_adjust(
+        left=0.45 / (columns * width),
+        right=1 - room / (columns * width),
+        bottom=0.42 / (rows * height),
+        top=1 - 0.1 / (rows * height),
+        wspace=(0.45 + room) / (width - 0.45 - room),
+        hspace=0.52 / (height - 0.52),
+    )
     for place, sweep in enumerate(sweeps):
         draw(figure.add_subplot(rows, columns, place + 1), sweep, objectives)
     return figure
