@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import subprocess
 import sys
 import tracemalloc
@@ -40,7 +41,7 @@ def test_write_then_read(tmp_path: Path, name: str) -> None:
 
 
 @given(st.lists(records(), max_size=3))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_files_round_trip(tmp_path_factory: pytest.TempPathFactory, given_records: list[Record]) -> None:
     path = tmp_path_factory.getbasetemp() / "round_trip.jsonl"
     jsonl.write(path, given_records, OBJECTIVES)
@@ -147,6 +148,15 @@ def test_a_cut_or_false_gzip_stream_is_named_even_when_skipping(tmp_path: Path) 
             list(jsonl.read(path, "skip"))
 
 
+def test_a_line_without_end_is_refused_before_it_fills_memory(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
+    with gzip.open(path, "wb", 1) as file:
+        for _ in range(65):
+            file.write(b" " * 2**20)
+    with pytest.raises(DataError, match=":1: the line is longer than 64 MiB"):
+        jsonl.read(path)
+
+
 def test_what_is_no_file_is_a_data_error(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.jsonl", tmp_path):
         with pytest.raises(DataError, match="cannot be read"):
@@ -195,19 +205,18 @@ def test_a_file_size_limit_leaves_nothing_behind(tmp_path: Path) -> None:
 TOKENS = [b"NaN", b"1e999", b"true", b"null", b"-1", b"[]", b"{}", b'""', b"\\ud800", b"\xff", b"\n", b",", b'"', b"\0"]
 
 
-@st.composite
-def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
+def damaged(whole: bytes, rng: random.Random) -> bytes:
     content = whole
-    for _ in range(draw(st.integers(1, 3))):
-        start = draw(st.integers(0, len(content)))
-        end = min(len(content), start + draw(st.sampled_from([0, 0, 1, 2, 10, 100, 10_000])))
-        put = draw(st.sampled_from([b"", *TOKENS]) | st.binary(max_size=3) | st.just(content[end : end + 40]))
+    for _ in range(rng.randint(1, 3)):
+        start = rng.randint(0, len(content))
+        end = min(len(content), start + rng.choice([0, 0, 1, 2, 10, 100, 10_000]))
+        put = rng.choice([b"", rng.choice(TOKENS), rng.randbytes(3), content[end : end + 40]])
         content = content[:start] + put + content[end:]
     return content
 
 
-@pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
-def test_thousands_of_damaged_files(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "num"), [("r.jsonl", 2000), ("r.jsonl.gz", 1000)])
+def test_thousands_of_damaged_files(tmp_path: Path, name: str, num: int) -> None:
     path = tmp_path / name
     rich = Record(
         user("How? 😀"),
@@ -216,23 +225,19 @@ def test_thousands_of_damaged_files(tmp_path: Path, name: str) -> None:
     )
     jsonl.write(path, [rich, scored((4, 0, 0)), rich], OBJECTIVES, "MIT", "a test")
     whole = path.read_bytes()
-
-    @given(damaged(whole))
-    @settings(max_examples=1000)
-    def only_our_errors(content: bytes) -> None:
-        path.write_bytes(content)
+    outcomes = {"fine": 0, "refused": 0}
+    for seed in range(num):
+        path.write_bytes(damaged(whole, random.Random(seed)))
         tally = Tally()
         try:
             kept = list(jsonl.open_dataset(path, "skip").records(tally))
             assert tally.read == tally.kept + tally.rejected and tally.kept == len(kept)
-        except (DataError, FormatVersionError) as error:
-            assert str(path) in str(error)
-        try:
             list(jsonl.open_dataset(path))
+            outcomes["fine"] += 1
         except (DataError, FormatVersionError) as error:
-            assert str(path) in str(error)
-
-    only_our_errors()
+            assert str(path) in str(error), seed
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > num / 200  # the damage is neither always fatal nor always harmless
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
@@ -251,4 +256,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         return peaked
 
     small = peak(500)
-    assert peak(20_000) < small + 200_000
+    assert peak(10_000) < small + 200_000

@@ -62,7 +62,7 @@ def test_our_files_are_told_from_trl(tmp_path: Path) -> None:
         assert registry.recognise(path) == reader
     path.write_text('{"history": [], "replies": []}')
     with pytest.raises(
-        DataError, match="found the columns history, replies; name the reader.*\n  critiques: id, source"
+        DataError, match=r"found the columns history, replies; name the reader.*\n  critiques: id, source"
     ):
         registry.read(path)
     path.write_text("")
@@ -142,17 +142,18 @@ def raw_rows(path: Path) -> list[dict[str, object]]:
 def test_the_real_pairs(real_data: Path, tmp_path: Path) -> None:
     path = real_data / "hh_pairs" / "pairs.jsonl.gz"
     dataset, rows = registry.read(path), raw_rows(path)
-    assert dataset.reader == "hh_pairs" and dataset.count().kept == len(rows) == 3455
-    counts = Counter(record.comparisons[0].objective for record in dataset)
+    kept = list(dataset)
+    assert dataset.reader == "hh_pairs" and len(kept) == len(rows) == 3455
+    counts = Counter(record.comparisons[0].objective for record in kept)
     assert counts == {"helpful": 1741, "harmless": 1714}
-    for record, row in zip(dataset, rows, strict=True):
+    for record, row in zip(kept, rows, strict=True):
         assert [reply.text for reply in record.responses] == [row["chosen"], row["rejected"]]
         assert [turn.role for turn in record.messages[-1:]] == ["user"]
         (single,) = explode(power_set(record, dataset.objectives)[0])
         assert single.responses == (row["chosen"], row["rejected"])
         assert str(single.conditions[0]) == f"{row['objective']}=1"
-    jsonl.write(tmp_path / "ours.jsonl.gz", dataset, dataset.objectives, dataset.licence, dataset.source)
-    assert list(registry.read(tmp_path / "ours.jsonl.gz")) == list(dataset)
+    jsonl.write(tmp_path / "ours.jsonl.gz", kept[::5], dataset.objectives, dataset.licence, dataset.source)
+    assert list(registry.read(tmp_path / "ours.jsonl.gz")) == kept[::5]
 
 
 @pytest.mark.real_data

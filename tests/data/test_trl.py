@@ -173,7 +173,7 @@ def test_writing_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of 1 records holds anything to write as preference"):
         trl.write(path, [Record(user("q"))], "preference")
     two_turns = Record((Message("system", "s"), *user("q")), (Response("a"),))
-    with pytest.raises(DataError, match="record 1 cannot be written as prompt_completion: .*conversational=True"):
+    with pytest.raises(DataError, match=r"record 1 cannot be written as prompt_completion: .*conversational=True"):
         trl.write(path, [two_turns], "prompt_completion", conversational=False)
     assert not path.exists()
 

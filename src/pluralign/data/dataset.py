@@ -95,8 +95,9 @@ def convert(
             continue
         try:
             record = to_record(lines.parse(content), line)
-        except DataError as error:
-            located = DataError(error.reason, path=path, line=line)
+        except (DataError, RecursionError) as error:
+            reason = error.reason if isinstance(error, DataError) else "the row is nested too deeply"
+            located = DataError(reason, path=path, line=line)
             if on_error == "raise":
                 raise located from error
             tally.reject(located)

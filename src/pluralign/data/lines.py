@@ -8,6 +8,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -23,26 +24,32 @@ def raw(path: str | Path) -> Iterator[tuple[int, bytes]]:
 
     Raises DataError for a file that cannot be read, a damaged or cut gzip stream, a line above 64 MiB, or no line.
     """
-    line, found = 0, False
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(_open(Path(path)))
-            while content := file.readline(LONGEST_LINE + 1):
-                line += 1
-                if len(content) > LONGEST_LINE:
-                    raise DataError(f"the line is longer than {LONGEST_LINE >> 20} MiB", path=path, line=line)
-                content = content.removeprefix(_BOM) if line == 1 else content
-                if content.strip():
-                    found = True
-                    yield line, content
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(
-                f"the gzip stream is damaged or cut off ({error}); fetch the file again", path=path, line=line + 1
-            ) from error
-        except OSError as error:
-            raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+    found = False
+    for line, content in _numbered(Path(path)):
+        if content.strip():
+            found = True
+            yield line, content
     if not found:
         raise DataError("is empty; expected one JSON object per line", path=path)
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+    line = 0
+    try:
+        with _open(path) as file:
+            for line, content in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), b""), start=1):
+                yield line, _checked(content, line, path)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        reason = f"the gzip stream is damaged or cut off ({error}); fetch the file again"
+        raise DataError(reason, path=path, line=line + 1) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+
+
+def _checked(content: bytes, line: int, path: Path) -> bytes:
+    if len(content) > LONGEST_LINE:
+        raise DataError(f"the line is longer than {LONGEST_LINE >> 20} MiB", path=path, line=line)
+    return content.removeprefix(_BOM) if line == 1 else content
 
 
 def _open(path: Path) -> BinaryIO:

@@ -31,7 +31,11 @@ def to_record(row: dict[str, Any], name: str) -> Record:
 
 
 def _is_standard(row: dict[str, Any], name: str) -> bool:
-    columns = [key for key in ("text", "messages", "prompt", "completion", "chosen", "rejected") if key in row]
+    if name == "language_modeling":  # the column says which of the two it is
+        if "text" in row:
+            text(row["text"], "text")
+        return "text" in row
+    columns = [key for key in ("prompt", "completion", "chosen", "rejected") if key in row]
     kinds = {isinstance(row[key], str) for key in columns}
     if len(kinds) > 1:
         raise DataError(f"{', '.join(columns)} must be all texts (standard) or all lists of messages (conversational)")

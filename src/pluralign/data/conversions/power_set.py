@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -53,16 +53,18 @@ def power_set(record: Record, objectives: Sequence[Objective], net_margin: bool 
 def _items(found: Evidence) -> Iterator[_Item]:
     for i, j in found.pairs():
         for chosen, rejected in ((i, j), (j, i)):
-            better = np.flatnonzero(found.verdict[chosen, rejected] > 0)
-            if len(better) > MAX_BETTER:
-                raise ConfigError(
-                    f"a reply is better on {len(better)} objectives, {2 ** len(better) - 1} sets; the power set is "
-                    f"limited to {MAX_BETTER}: choose fewer objectives, or the one-hot or trade-off conversion"
-                )
             sizes = found.size[chosen, rejected].tolist()
-            for num in range(1, len(better) + 1):
-                for chosen_set in combinations(better.tolist(), num):
-                    yield _item(chosen_set, chosen, rejected, sizes)
+            better = np.flatnonzero(found.verdict[chosen, rejected] > 0).tolist()
+            yield from (_item(chosen_set, chosen, rejected, sizes) for chosen_set in _subsets(better))
+
+
+def _subsets(better: list[int]) -> Iterator[tuple[int, ...]]:
+    if len(better) > MAX_BETTER:
+        raise ConfigError(
+            f"a reply is better on {len(better)} objectives, {2 ** len(better) - 1} sets; the power set is "
+            f"limited to {MAX_BETTER}: choose fewer objectives, or the one-hot or trade-off conversion"
+        )
+    return chain.from_iterable(combinations(better, num) for num in range(1, len(better) + 1))
 
 
 def _item(chosen_set: tuple[int, ...], chosen: int, rejected: int, sizes: list[float]) -> _Item:
