@@ -30,7 +30,7 @@ def counted(reference: torch.Tensor | None = None) -> Counted:
 
 def compute(policy, folder, texts=None):
     rows = Rows(policy.encoder)
-    numbers = rows.numbers(random_source().texts() if texts is None else texts)
+    numbers = rows.numbers(list(random_source().texts()) if texts is None else texts)
     return rows, numbers, reference_logprobs(policy, rows, numbers, Compute(), folder)
 
 

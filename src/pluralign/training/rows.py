@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pluralign.data.record import Message
 from pluralign.storage import fingerprint
+from pluralign.training.progress import Progress
 
 if TYPE_CHECKING:
     from pluralign.training.trainable import PairEncoder
@@ -49,9 +50,13 @@ class Rows:
         self.prompts.append(len(prompt))
         return len(self.ids) - 1
 
-    def numbers(self, texts: Iterable[Text]) -> list[int]:
-        """Distinct rows of the texts that fit, in order of first sight."""
-        found = dict.fromkeys(self.number(messages, response) for messages, response in texts)
+    def numbers(self, texts: Sequence[Text]) -> list[int]:
+        """Distinct rows of the texts that fit, in order of first sight; with a progress bar."""
+        found: dict[int | None, None] = {}
+        with Progress("tokenising", len(texts)) as progress:
+            for messages, response in texts:
+                found[self.number(messages, response)] = None
+                progress.advance()
         return [number for number in found if number is not None]
 
     def length(self, number: int) -> int:
