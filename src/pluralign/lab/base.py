@@ -46,9 +46,9 @@ class BaseTraining:
     num_layers: int = 2
     num_heads: int = 4
     num_replies: int = 12_000
-    num_steps: int = 1_300
-    batch_size: int = 32
-    learning_rate: float = 5e-3
+    num_steps: int = 2_600
+    batch_size: int = 16
+    learning_rate: float = 4e-3
     final_share: float = 0.0
     """Learning rate at the last step, as a share of the highest."""
     warm_up: int = 30
@@ -83,21 +83,22 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
     return ids
 
 
-def encode_reply(tokenizer: PreTrainedTokenizerBase, reply: str) -> list[int]:
-    """The ids of a reply with its end token."""
-    ids: list[int] = tokenizer(reply, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return [*ids, int(tokenizer.eos_token_id)]
+def encode_replies(tokenizer: PreTrainedTokenizerBase, replies: Sequence[str]) -> list[list[int]]:
+    """The ids of replies, each with its end token."""
+    if not replies:
+        return []
+    found: Any = tokenizer(list(replies), add_special_tokens=False, split_special_tokens=True)
+    return [[*ids, int(tokenizer.eos_token_id)] for ids in found["input_ids"]]
 
 
 def draw_examples(settings: BaseTraining, tokenizer: PreTrainedTokenizerBase) -> list[Example]:
     """(prompt ids, reply ids) for `num_replies` replies, the training prompts taking turns."""
     rng = np.random.default_rng(settings.seed)
-    train = prompts("train")
-    encoded = [encode_prompt(tokenizer, prompt.messages) for prompt in train]
-    return [
-        (encoded[number % len(train)], encode_reply(tokenizer, settings.draw(rng, train[number % len(train)])))
-        for number in range(settings.num_replies)
-    ]
+    available = prompts("train")
+    asked = [number % len(available) for number in range(settings.num_replies)]
+    texts = [settings.draw(rng, available[number]) for number in asked]
+    encoded = [encode_prompt(tokenizer, prompt.messages) for prompt in available]
+    return [(encoded[number], reply) for number, reply in zip(asked, encode_replies(tokenizer, texts), strict=True)]
 
 
 def batches(examples: Sequence[Example], settings: BaseTraining) -> Iterator[list[Example]]:

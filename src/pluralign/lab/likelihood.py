@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pluralign.data.objective import names
 from pluralign.data.record import Message, Record
-from pluralign.lab.base import MAX_NEW_TOKENS, collate, encode_prompt, encode_reply
+from pluralign.lab.base import MAX_NEW_TOKENS, collate, encode_prompt, encode_replies
 from pluralign.lab.parser import grammatical, repetition, split_sentences
 from pluralign.lab.prompt_set import topic_of
 from pluralign.lab.scoring import OBJECTIVES, score_text
@@ -35,7 +35,7 @@ def reply_logprobs(
 ) -> NDArray[np.float64]:
     """log π(reply | messages) of whole replies with their end token, in nats, float64 [N]."""
     prompt = encode_prompt(tokenizer, messages)
-    rows = [(prompt, encode_reply(tokenizer, reply)) for reply in replies]
+    rows = [(prompt, reply) for reply in encode_replies(tokenizer, replies)]
     parts, run = [], cast(Any, model)
     for start in range(0, len(rows), batch_size):
         ids, labels = collate(rows[start : start + batch_size], int(tokenizer.pad_token_id))
