@@ -39,7 +39,7 @@ def grammar_reply(rng: np.random.Generator, prompt: Record) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseTraining:
-    """How a base model is made. The defaults are the lab's; `nano.training()` has the nano world's."""
+    """How a base model is made. The defaults are the lab's; see `build.training` for the nano world's."""
 
     hidden_size: int = 128
     intermediate_size: int = 256

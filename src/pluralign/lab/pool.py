@@ -6,6 +6,8 @@ Pure functions; the sampling stands between `draw_prompts` and `with_responses` 
     pool = with_responses(asked, [four replies to each of `asked`])
     pool = add_corrupted(pool, seed=0)
     rated = Ratings(NoisyRater()).score(pool)
+
+A record without a spoilt reply keeps its four (the prototype filled up with a repeat, which says nothing new).
 """
 
 from __future__ import annotations
