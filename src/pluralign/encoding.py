@@ -1,0 +1,191 @@
+"""Encoding: the only place where messages, a condition and a response become token ids.
+
+Three laws. (1) Prompt and response are encoded apart, everywhere, so that training, sampling, evaluation and the
+server see the same ids. (2) Pieces of the template are read with special tokens, people's text never is
+(`split_special_tokens=True`): a user can forge neither an end token nor a steering string. (3) The condition stands
+outside the user's turn: a message of role "condition", which only a steering writes, opens the system turn (between
+the steering's bracket tokens where it has any).
+
+A chat template is applied to sentinels in place of the texts; what stands between the sentinels are its pieces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pluralign.data.record import Message
+from pluralign.errors import ConfigError, ModelError
+
+CONDITION = "condition"
+PROMPT_SEGMENT, CONDITION_SEGMENT = 0, 1
+
+TEMPLATES = {
+    "plain": "{% for m in messages %}{{ m['content'] }}{% endfor %}",
+    "dialogue": (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ m['content'] }}"
+        "{% else %}\n\n{{ 'Human' if m['role'] == 'user' else 'Assistant' }}: {{ m['content'] }}{% endif %}"
+        "{% endfor %}\n\nAssistant:"
+    ),
+    "thesis": (
+        "{% for m in messages %}{% if m['role'] == 'assistant' %}<extra_id_1>Assistant\n{{ m['content'] }}\n"
+        "{% else %}<extra_id_0>{{ 'System' if m['role'] == 'system' else 'User' }}\n{{ m['content'] }}\n{% endif %}"
+        "{% endfor %}<extra_id_1>Assistant{{ '\n' }}"
+    ),
+}
+"""Templates for models without one: 'plain' is {prompt}{response}; 'thesis' is the CMPO thesis' (methods.md A1)."""
+
+_SENTINEL = re.compile("\ue000(\\d+)\ue001")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids of a prompt and, for each, its segment (0 prompt, 1 condition)."""
+
+    ids: tuple[int, ...]
+    segments: tuple[int, ...]
+
+
+class Encoder:
+    """Tokenizer + template + length limit.
+
+    `template` is None (the tokenizer's own chat template, else 'plain'), a name in TEMPLATES, or a jinja text.
+    `max_length` counts prompt and response tokens together. `truncate='left'` cuts the prompt from the left (never
+    the first token, the condition or the response); 'reject' refuses what does not fit.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: str | None = None,
+        max_length: int | None = None,
+        truncate: Literal["left", "reject"] = "left",
+    ) -> None:
+        if truncate not in ("left", "reject"):
+            raise ConfigError(f"truncate is 'left' or 'reject', got {truncate!r}")
+        if max_length is not None and max_length < 2:
+            raise ConfigError(f"max_length must be at least 2 tokens, got {max_length}")
+        if tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has no end token (eos_token); set one in its tokenizer_config.json")
+        self.tokenizer, self.max_length, self.truncate = tokenizer, max_length, truncate
+        self.template = template
+        self.end_id: int = tokenizer.eos_token_id
+        self.brackets: tuple[int, int] | None = None
+        self._jinja = self._template_text()
+        self._start = self._start_ids()
+        self._pieces: dict[tuple[str, ...], list[str]] = {}
+
+    def _template_text(self) -> str:
+        if self.template is None:
+            return self.tokenizer.chat_template or TEMPLATES["plain"]
+        if self.template in TEMPLATES:
+            return TEMPLATES[self.template]
+        if "{" not in self.template:
+            raise ConfigError(f"unknown template {self.template!r}; allowed: {sorted(TEMPLATES)} or a jinja text")
+        return self.template
+
+    def _start_ids(self) -> list[int]:
+        """The begin token, where the tokenizer prepends one and the template does not write it itself."""
+        begin = self.tokenizer.bos_token_id
+        writes_it = "bos_token" in self._jinja or (self.tokenizer.bos_token or "\0") in self._jinja
+        if begin is None or writes_it:
+            return []
+        return [begin] if self.tokenizer("a").input_ids[:1] == [begin] else []
+
+    def config(self) -> dict[str, Any]:
+        """What a policy folder keeps to rebuild this encoder beside its tokenizer."""
+        return {"template": self.template, "max_length": self.max_length, "truncate": self.truncate}
+
+    def text_ids(self, text: str) -> list[int]:
+        """Ids of a person's text: special tokens in it are spelled out as plain text."""
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
+    def prompt(self, messages: Sequence[Message]) -> Prompt:
+        """Ids of a dialogue up to where the assistant answers. Raises ModelError if the template refuses it."""
+        roles, texts = _merge_condition(messages)
+        ids: list[int] = list(self._start)
+        segments = [PROMPT_SEGMENT] * len(ids)
+        for piece in self._template_pieces(roles):
+            found = _SENTINEL.fullmatch(piece)
+            new, segment = self._slot(texts[int(found[1])]) if found else (self._template_ids(piece), PROMPT_SEGMENT)
+            ids += new
+            segments += [segment] * len(new)
+        return Prompt(tuple(ids), tuple(segments))
+
+    def _slot(self, message: Message) -> tuple[list[int], int]:
+        ids = self.text_ids(message.content)
+        if message.role != CONDITION:
+            return ids, PROMPT_SEGMENT
+        if self.brackets:
+            ids = [self.brackets[0], *ids, self.brackets[1]]
+        return ids, CONDITION_SEGMENT
+
+    def _template_ids(self, piece: str) -> list[int]:
+        return list(self.tokenizer(piece, add_special_tokens=False).input_ids)
+
+    def _template_pieces(self, roles: tuple[tuple[str, str], ...]) -> list[str]:
+        """The template's fixed pieces and the sentinels of the texts, in order (cached per sequence of roles)."""
+        if roles not in self._pieces:
+            rendered = self._render([{"role": role, "content": content} for role, content in roles])
+            pieces = [piece for piece in re.split("(\ue000\\d+\ue001)", rendered) if piece]
+            found = sorted(int(match[1]) for match in map(_SENTINEL.fullmatch, pieces) if match)
+            asked = sorted(int(number) for _, content in roles for number in _SENTINEL.findall(content))
+            if found != asked:
+                raise ModelError(
+                    f"the chat template drops or repeats a turn of the roles {[role for role, _ in roles]}; "
+                    "use --template with one that writes each turn once"
+                )
+            self._pieces[roles] = pieces  # type: ignore[index]
+        return self._pieces[roles]  # type: ignore[index]
+
+    def _render(self, turns: list[dict[str, str]]) -> str:
+        try:
+            return self.tokenizer.apply_chat_template(
+                turns, chat_template=self._jinja, tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # jinja templates raise whatever their authors chose
+            roles = [turn["role"] for turn in turns]
+            raise ModelError(f"the chat template refuses the roles {roles}: {error}; use --template") from error
+
+    def response(self, text: str, finished: bool = True) -> list[int]:
+        """Ids of a reply, with the end token unless it was cut off (`finished=False`)."""
+        return self.text_ids(text) + ([self.end_id] if finished else [])
+
+    def fit(self, prompt: Prompt, response_length: int) -> Prompt | None:
+        """The prompt, cut from the left where needed to leave room for the response; None if it cannot fit."""
+        if self.max_length is None or len(prompt.ids) + response_length <= self.max_length:
+            return prompt
+        room = self.max_length - response_length
+        protected = [i for i, s in enumerate(prompt.segments) if s == CONDITION_SEGMENT or i < len(self._start)]
+        if self.truncate == "reject" or room < len(protected) + 1:
+            return None
+        cuttable = [i for i in range(len(prompt.ids)) if i not in set(protected)]
+        kept = sorted(protected + cuttable[len(cuttable) - (room - len(protected)) :])
+        return Prompt(tuple(prompt.ids[i] for i in kept), tuple(prompt.segments[i] for i in kept))
+
+    def pair(
+        self, messages: Sequence[Message], response: str, finished: bool = True
+    ) -> tuple[list[int], list[int]] | None:
+        """(prompt ids, response ids) for training and scoring; None where they do not fit (the caller counts)."""
+        answer = self.response(response, finished)
+        prompt = self.fit(self.prompt(messages), len(answer))
+        return None if prompt is None else (list(prompt.ids), answer)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of response ids, special tokens left out."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _merge_condition(messages: Sequence[Message]) -> tuple[tuple[tuple[str, str], ...], list[Message]]:
+    """Roles with sentinel contents, and the messages they stand for; a condition joins the system turn."""
+    roles: list[tuple[str, str]] = []
+    for number, message in enumerate(messages):
+        mark = f"\ue000{number}\ue001"
+        after_condition = number > 0 and messages[number - 1].role == CONDITION
+        if message.role == "system" and after_condition:
+            roles[-1] = ("system", roles[-1][1] + "\n\n" + mark)
+        else:
+            roles.append(("system" if message.role == CONDITION else message.role, mark))
+    return tuple(roles), list(messages)

@@ -1,0 +1,123 @@
+"""Log-probabilities of responses under many conditions: the trunk once per row where it can, the head for all.
+
+Letters: R rows, T tokens, L conditions of a row, C coefficients, N response positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pluralign.errors import ModelError
+from pluralign.steering.contract import Steering, reference_coefficients
+from pluralign.steering.head import Head, target_logprobs
+
+if TYPE_CHECKING:
+    from pluralign.policy import Policy
+
+TOKEN_BUDGET = 8192
+"""Padded tokens of one batch when scoring many sequences without gradients."""
+
+
+def response_logprobs(policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor) -> Tensor:
+    """Σ_t log p(token t) over the masked tokens, float32 [R, L].
+
+    input_ids [R, T] right-padded (padding follows every valid token, so causal attention needs no mask);
+    targets_mask [R, T] true where a token belongs to the response; coefficients [R, L, C].
+    """
+    num_rows, num_conditions = coefficients.shape[:2]
+    if num_conditions > 1 and not (policy.fused and _one_trunk(policy.steering, coefficients)):
+        flat = coefficients.flatten(0, 1)[:, None]
+        repeated = [tensor.repeat_interleave(num_conditions, 0) for tensor in (input_ids, targets_mask)]
+        return response_logprobs(policy, repeated[0], repeated[1], flat).view(num_rows, num_conditions)
+    rows, columns = targets_mask[:, 1:].nonzero(as_tuple=True)
+    targets = input_ids[rows, columns + 1]
+    with policy.steering.steered(policy.model, coefficients[:, 0]):
+        if policy.fused:
+            hidden = trunk(policy.model, input_ids)[rows, columns]
+            tokens = policy.head.token_logprobs(hidden, targets, coefficients, rows)
+        else:
+            logits = policy.model(input_ids=input_ids, use_cache=False).logits
+            tokens = target_logprobs(logits[rows, columns], targets)[:, None]
+    return tokens.new_zeros(num_rows, num_conditions).index_add(0, rows, tokens)
+
+
+def trunk(model: Any, input_ids: Tensor) -> Tensor:
+    """Last hidden states [R, T, d] of the decoder, before the head."""
+    return model.get_decoder()(input_ids=input_ids, use_cache=False).last_hidden_state
+
+
+def _one_trunk(steering: Steering, coefficients: Tensor) -> bool:
+    columns = coefficients[:, :, steering.trunk_columns()]
+    return bool((columns == columns[:, :1]).all())
+
+
+@torch.no_grad()
+def sequence_logprobs(
+    policy: Policy,
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+    coefficients: Tensor,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
+    """log-probabilities [N, L] of (prompt ids, response ids) pairs under coefficients [N, L, C]; no gradient.
+
+    Rows are batched by length within TOKEN_BUDGET; `progress` is told the rows done.
+    """
+    result = torch.zeros(coefficients.shape[:2])
+    for rows in _by_length([len(prompt) + len(response) for prompt, response in pairs]):
+        input_ids, mask = pad([pairs[row] for row in rows], policy.device)
+        result[rows] = response_logprobs(policy, input_ids, mask, coefficients[rows]).cpu()
+        if progress:
+            progress(len(rows))
+    return result
+
+
+def _by_length(lengths: Sequence[int]) -> list[list[int]]:
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= TOKEN_BUDGET:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def pad(
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]], device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """(input_ids, targets_mask) [R, T], right-padded with 0, of (prompt ids, response ids) pairs."""
+    width = max(len(prompt) + len(response) for prompt, response in pairs)
+    input_ids = torch.zeros(len(pairs), width, dtype=torch.long)
+    mask = torch.zeros(len(pairs), width, dtype=torch.bool)
+    for row, (prompt, response) in enumerate(pairs):
+        ids = [*prompt, *response]
+        input_ids[row, : len(ids)] = torch.tensor(ids)
+        mask[row, len(prompt) : len(ids)] = True
+    return input_ids.to(device), mask.to(device)
+
+
+@torch.no_grad()
+def head_agrees(model: Any, head: Head, steering: Steering, num_objectives: int) -> bool:
+    """Whether trunk + head function reproduce the model's own log-probabilities on a short batch."""
+    width = min(8, int(getattr(model.config, "max_position_embeddings", 8)))
+    vocabulary = model.get_input_embeddings().num_embeddings
+    device = model.get_input_embeddings().weight.device
+    input_ids = torch.arange(1, 2 * width + 1, device=device).view(2, width) % vocabulary
+    coefficients = reference_coefficients(2, num_objectives).to(device)
+    was_training = model.training
+    model.eval()
+    with steering.steered(model, coefficients):
+        try:
+            fused = head.logits(trunk(model, input_ids), coefficients[:, None])
+        except (AttributeError, TypeError, ModelError):
+            return False
+        finally:
+            model.train(was_training)
+        model.eval()
+        own = model(input_ids=input_ids, use_cache=False).logits
+    model.train(was_training)
+    difference = (fused.float().log_softmax(-1) - own.float().log_softmax(-1)).abs().max()
+    return bool(difference < (1e-3 if own.dtype == torch.float32 else 0.1))

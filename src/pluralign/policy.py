@@ -1,0 +1,213 @@
+"""Policy: model + encoder + steering + objectives + reference. The only file that knows a policy's folder.
+
+    policy.json             format_version, steering, objectives, bounds, encoder, lineage
+    base/                   the base model and its tokenizer, a plain Hugging Face folder
+    steering.safetensors    the changes
+
+Letters: R rows, L conditions of a row, K objectives, C = K + 2 coefficients, T tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from pluralign import checkpoint, logprobs
+from pluralign.data.condition import Bounds, Condition
+from pluralign.data.objective import Objective, unique
+from pluralign.data.record import Message
+from pluralign.encoding import Encoder
+from pluralign.errors import ModelError
+from pluralign.losses.outputs import Outputs
+from pluralign.steering.contract import Steering, reference_coefficients
+from pluralign.steering.head import Head, epilogue_of
+from pluralign.steering.surgery import delta_state, load_deltas, merged_state, plural_layers
+
+log = logging.getLogger("pluralign")
+
+
+class Policy:
+    """A language model that can be asked; see the module's text for its folder."""
+
+    def __init__(
+        self,
+        model: Any,
+        encoder: Encoder,
+        steering: Steering,
+        objectives: Sequence[Objective],
+        bounds: Bounds | None = None,
+        lineage: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model, self.encoder, self.steering = model, encoder, steering
+        self.objectives = unique(objectives)
+        self.bounds = bounds or Bounds()
+        self.lineage: dict[str, Any] = dict(lineage or {})
+        steering.attach(model, encoder, self.objectives)
+        self.head = Head(model.get_output_embeddings(), epilogue_of(model.config))
+        self.fused = logprobs.head_agrees(model, self.head, steering, self.num_objectives)
+        if not self.fused:
+            log.warning(
+                "%s does something after its head that we do not know; using its own logits", type(model).__name__
+            )
+
+    # -- making one ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_base(
+        cls,
+        source: str | Path,
+        steering: Steering,
+        objectives: Sequence[Objective],
+        *,
+        template: str | None = None,
+        max_length: int | None = None,
+        truncate: str = "left",
+        dtype: str = "float32",
+        device: str = "cpu",
+        adapter: str | Path | None = None,
+        bounds: Bounds | None = None,
+        lineage: Mapping[str, Any] | None = None,
+    ) -> Policy:
+        """A fresh policy on a Hugging Face causal LM (folder or hub id); `adapter` is a peft LoRA folder to merge first.
+
+        Raises ModelError for a folder that is no model, an encoder-decoder, or a tokenizer without an end token.
+        """
+        model, tokenizer = checkpoint.load_base(source, dtype=dtype, device=device, adapter=adapter)
+        encoder = Encoder(tokenizer, template, max_length, truncate)  # type: ignore[arg-type]
+        known = {"base": str(source), "base_fingerprint": checkpoint.weights_fingerprint(model), **(lineage or {})}
+        return cls(model, encoder, steering, objectives, bounds, known)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Policy:
+        """Read a policy folder. Raises ModelError, DataError or FormatVersionError with what is wrong with it."""
+        about, tensors = checkpoint.read(folder)
+        model, tokenizer = checkpoint.load_base(Path(folder) / "base", dtype=dtype, device=device)
+        encoder = Encoder(tokenizer, **about.encoder)
+        policy = cls(model, encoder, about.steering, about.objectives, about.bounds, about.lineage)
+        load_deltas(model, tensors)
+        return policy
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Write the policy folder, whole or not at all (StorageError)."""
+        return checkpoint.write(self, folder, overwrite)
+
+    # -- facts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def num_objectives(self) -> int:
+        """K."""
+        return len(self.objectives)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.model.get_input_embeddings().weight.device
+
+    def fingerprint(self) -> str:
+        """Identity of the base weights, template and vocabulary (what reference log-probabilities depend on)."""
+        return checkpoint.fingerprint(self.lineage.get("base_fingerprint"), self.encoder.config(), self.encoder._jinja)
+
+    # -- conditions ------------------------------------------------------------------------------------------------
+
+    def check(self, condition: Condition | None) -> Condition | None:
+        """The condition in the steering's own kind, after checking it against the bounds (ConditionError)."""
+        if condition is None:
+            return None
+        self.bounds.check(condition, self.objectives)
+        return self.steering.translate(condition, self.objectives)
+
+    def coefficients(self, conditions: Sequence[Condition | None]) -> Tensor:
+        """Conditions -> [R, C] on the policy's device."""
+        return self.steering.coefficients(conditions, self.objectives).to(self.device)
+
+    def reference_coefficients(self, num_rows: int) -> Tensor:
+        """[R, C] of the reference (the base before any change)."""
+        return reference_coefficients(num_rows, self.num_objectives).to(self.device)
+
+    # -- log-probabilities -----------------------------------------------------------------------------------------
+
+    def outputs(self, batch: Any) -> Outputs:
+        """Differentiable log-probabilities of a `training.batching.Batch`; [R, L]."""
+        summed = logprobs.response_logprobs(self, batch.input_ids, batch.targets_mask, batch.coefficients)
+        return Outputs(summed, batch.reference, batch.targets_mask.sum(1))
+
+    @torch.no_grad()
+    def reference_logprobs(self, batch: Any) -> Tensor:
+        """log π_ref(y|x) [R], summed over response tokens. Right only while the base is untouched or inside."""
+        rows = self.reference_coefficients(len(batch.input_ids))[:, None]
+        return logprobs.response_logprobs(self, batch.input_ids, batch.targets_mask, rows)[:, 0]
+
+    def logprobs(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        responses: Sequence[str],
+        conditions: Sequence[Condition | None] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """log π(y|x, condition) [N] in nats, summed over the response and its end token (float32, no gradient).
+
+        Raises ModelError where a response does not fit `max_length`.
+        """
+        conditions = conditions if conditions is not None else [None] * len(responses)
+        pairs = []
+        for messages, response, condition in zip(prompts, responses, conditions, strict=True):
+            pair = self.encoder.pair(self.steering.write(messages, condition), response)
+            if pair is None:
+                raise ModelError(f"a response does not fit max_length={self.encoder.max_length}: {response[:60]!r}...")
+            pairs.append(pair)
+        coefficients = self.coefficients(conditions)[:, None]
+        return logprobs.sequence_logprobs(self, pairs, coefficients, progress)[:, 0]
+
+    # -- training --------------------------------------------------------------------------------------------------
+
+    def trainable(self) -> dict[str, list[Parameter]]:
+        """Parameters that train, in two groups: "heads" (the objectives' changes) and "trunk" (everything else)."""
+        own = {
+            id(parameter)
+            for layer in plural_layers(self.model).values()
+            if layer.objectives is not None
+            for parameter in layer.objectives.parameters()
+        }
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        groups = {
+            "heads": [p for p in parameters if id(p) in own],
+            "trunk": [p for p in parameters if id(p) not in own],
+        }
+        return {name: group for name, group in groups.items() if group}
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Trained tensors by name (detached, sharing memory)."""
+        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def load_trainable_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `trainable_state`; ModelError unless the names are exactly the same."""
+        own = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if set(own) != set(tensors):
+            raise ModelError(
+                "the checkpoint's trained tensors are not this policy's; is it from another configuration?"
+            )
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                own[name].copy_(tensor)
+
+    # -- leaving ---------------------------------------------------------------------------------------------------
+
+    def merge(self, condition: Condition | None) -> Any:
+        """A plain Hugging Face model that answers as this policy does under the condition (untied head)."""
+        checked = self.check(condition)
+        if self.steering.write((Message("user", ""),), checked) != (Message("user", ""),):
+            raise ModelError(
+                "a prompt-steered policy cannot be merged: its condition is text; export it and write the prompt"
+            )
+        coefficients = self.coefficients([checked])[0]
+        return checkpoint.plain_model(self.model, merged_state(self.model, coefficients))
+
+    def steering_state(self) -> dict[str, Tensor]:
+        """The changes, by parameter name."""
+        return delta_state(self.model)

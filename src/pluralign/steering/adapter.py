@@ -1,0 +1,82 @@
+"""What unsteered and prompt-steered models share: all weights trained in full, or one adapter (LoRA) for every row."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pluralign.data.condition import Condition
+from pluralign.data.objective import Objective
+from pluralign.data.record import Message
+from pluralign.encoding import Encoder
+from pluralign.steering.deltas import SteerState
+from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
+
+
+@dataclass
+class AdapterSteering:
+    """A model whose parameters do not depend on the condition; a kind of steering says what it accepts and writes."""
+
+    kind: ClassVar[str]
+    accepts: ClassVar[tuple[type, ...]] = ()
+
+    shared_where: Where | None = "attention"
+    """layers with a LoRA adapter; none trains all weights in full"""
+    shared_rank: Rank = 16
+    """rank of the adapter, or 'full'"""
+    shared_alpha: float = 32.0
+    """LoRA's alpha"""
+    seed: int = 0
+    """of the adapter's initial values"""
+    _state: SteerState | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def reference_inside(self) -> bool:
+        """An adapter can be left out; fully trained weights cannot be undone."""
+        return self.shared_where is not None
+
+    def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
+        """Add the adapter, or make every weight trainable."""
+        spec = DeltaSpec(0, "head", 1, self.shared_where, self.shared_rank, self.shared_alpha, self.seed)
+        self._num = len(objectives)
+        self._state = install(model, spec, lambda steer: steer)
+        if self.shared_where is None:
+            model.requires_grad_(True)
+
+    def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
+        """Identity."""
+        return tuple(messages)
+
+    def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
+        """One row."""
+        return [(condition, 1.0)]
+
+    def coefficients(self, conditions: Sequence[Condition | None], objectives: Sequence[Objective]) -> Tensor:
+        """[R, K + 2]: the adapter and the base, the same for every row."""
+        rows = torch.zeros(len(conditions), len(objectives) + 2)
+        rows[:, -2:] = 1.0
+        return rows
+
+    def steered(
+        self, model: nn.Module, coefficients: Tensor, index: Tensor | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Put coefficients [R, C] in force (1: the adapter, 0: the reference)."""
+        assert self._state is not None, "attach first"
+        return self._state.set(coefficients, index)
+
+    def trunk_columns(self) -> list[int]:
+        """The adapter's share."""
+        return [self._num] if self.shared_where else []
+
+    def cache_key(self, condition: Condition | None) -> Hashable:
+        """Constant: there is nothing to ask for."""
+        return None
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's fields."""
+        return {name: getattr(self, name) for name in ("shared_where", "shared_rank", "shared_alpha", "seed")}

@@ -1,0 +1,65 @@
+"""The contract of a steering: how a condition enters a model.
+
+Coefficients of a row are C = K + 2 numbers: λ_1 .. λ_K (times the condition's strength), the shared share, the base
+share (see `deltas.py`). A text steering uses only the last two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from pluralign.data.condition import Condition
+from pluralign.data.objective import Objective
+from pluralign.data.record import Message
+from pluralign.encoding import Encoder
+
+
+@runtime_checkable
+class Steering(Protocol):
+    """A mechanism. Its dataclass fields are its configuration, saved with the policy."""
+
+    kind: ClassVar[str]
+    accepts: ClassVar[tuple[type, ...]]
+    reference_inside: bool
+    """Whether the untrained base can still be computed from the trained model (coefficients 0 .. 0, 0, 1)."""
+
+    def translate(self, condition: Condition, objectives: Sequence[Objective]) -> Condition:
+        """The condition in this mechanism's own kind; ConditionError with a reason where it cannot be read."""
+
+    def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
+        """Once: add layers and tokens, freeze what is not trained."""
+
+    def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
+        """The text seam: the dialogue with the condition written in; identity unless prompt-like."""
+
+    def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
+        """The rows that must be run for one request and the coefficient of each one's logits."""
+
+    def coefficients(self, conditions: Sequence[Condition | None], objectives: Sequence[Objective]) -> Tensor:
+        """Conditions -> float32 [R, C]."""
+
+    def steered(
+        self, model: nn.Module, coefficients: Tensor, index: Tensor | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Put coefficients [R, C] in force; with index [R, T], a token uses the row that it names."""
+
+    def trunk_columns(self) -> list[int]:
+        """Which coefficients act before the head; rows that agree in these share one pass of the trunk."""
+
+    def cache_key(self, condition: Condition | None) -> Hashable:
+        """What a cached prefix depends on besides its tokens (constant when only the head is steered)."""
+
+    def config(self) -> dict[str, Any]:
+        """The fields, as JSON."""
+
+
+def reference_coefficients(num_rows: int, num_objectives: int) -> Tensor:
+    """Coefficients [R, C] of the reference: no change, base share 1."""
+    coefficients = torch.zeros(num_rows, num_objectives + 2)
+    coefficients[:, -1] = 1.0
+    return coefficients

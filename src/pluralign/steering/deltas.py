@@ -1,0 +1,156 @@
+"""The plural layer, the heart of pluralign: one base matrix, a change per objective, mixed by coefficients.
+
+    y = (base share) W_0 x + (shared share) ΔW_s x + Σ_j λ_j ΔW_j x          λ per row (or per token, by an index)
+
+ΔW is full [out, in] or low-rank B A with A [rank, in], B [out, rank]. Products B_j A_j are mixed, never A and B
+apart. The coefficients of a row are [λ_1 .. λ_K, shared share, base share] (C = K + 2 numbers): the reference is
+(0 .. 0, 0, 1). At initialisation every ΔW is zero, so every condition with base share 1 is the base model.
+
+Where these layers stand names the paper: on the LM head, CMPO and logit-CLP (arXiv 2407.15762); on attention,
+attn-CLP; on all linear layers, full-CLP; trained apart, rewarded soups (arXiv 2306.04488).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pluralign.errors import ModelError
+
+
+@dataclass
+class SteerState:
+    """The coefficients in force while a `steered` context is open; shared by all plural layers of a model."""
+
+    coefficients: Tensor | None = None
+    index: Tensor | None = None
+    owner: int | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @contextlib.contextmanager
+    def set(self, coefficients: Tensor, index: Tensor | None = None) -> Iterator[None]:
+        """Put coefficients [R, C] (and index [R, T] into them) in force; ModelError from a second thread."""
+        me = threading.get_ident()
+        with self.lock:
+            if self.owner not in (None, me):
+                raise ModelError("this model is being steered by another thread; give each thread its own policy")
+            before = (self.coefficients, self.index, self.owner)
+            self.coefficients, self.index, self.owner = coefficients, index, me
+        try:
+            yield
+        finally:
+            self.coefficients, self.index, self.owner = before
+
+    def rows(self, tokens: Tensor) -> Tensor | None:
+        """Coefficients shaped to broadcast over `tokens` [R, T, d]: [R, 1, C] or, with an index, [R, T, C]."""
+        if self.coefficients is None:
+            return None
+        if tokens.dim() != 3:
+            raise ModelError("a plural layer needs inputs [rows, tokens, width]; this architecture flattens them")
+        if self.index is not None:
+            return self.coefficients[self.index]
+        if self.coefficients.shape[0] not in (1, tokens.shape[0]):
+            raise ModelError(
+                f"steered for {self.coefficients.shape[0]} rows, but the batch has {tokens.shape[0]}; give one row each"
+            )
+        return self.coefficients[:, None, :]
+
+
+class Deltas(nn.Module):
+    """`num` changes of one matrix: full (rank None) [num, out, in] or low-rank A [num, rank, in], B [num, out, rank].
+
+    A ~ N(0, 1/in), B = 0 (full: 0), so that training starts at the base. `scale` multiplies the product (LoRA's
+    alpha/rank; 1 for objectives).
+    """
+
+    def __init__(self, num: int, out_size: int, in_size: int, rank: int | None, scale: float = 1.0) -> None:
+        super().__init__()
+        self.num, self.rank, self.scale = num, rank, scale
+        self.out_size, self.in_size = out_size, in_size
+        if rank is None:
+            self.full = nn.Parameter(torch.zeros(num, out_size, in_size))
+        else:
+            self.down = nn.Parameter(torch.randn(num, rank, in_size) * in_size**-0.5)
+            self.up = nn.Parameter(torch.zeros(num, out_size, rank))
+
+    def forward(self, inputs: Tensor, shares: Tensor) -> Tensor:
+        """Σ_j shares_j ΔW_j x: inputs [..., in], shares [..., num] (broadcastable) -> [..., out]."""
+        kind = inputs.dtype
+        shares = shares.to(kind) * self.scale
+        if self.rank is None:
+            scaled = (shares[..., None] * inputs[..., None, :]).flatten(-2)
+            return functional.linear(scaled, self.full.to(kind).transpose(0, 1).flatten(1))
+        inner = functional.linear(inputs, self.down.to(kind).flatten(0, 1)).unflatten(-1, (self.num, -1))
+        return functional.linear((inner * shares[..., None]).flatten(-2), self.up.to(kind).transpose(0, 1).flatten(1))
+
+    def mixed(self, shares: Tensor) -> Tensor:
+        """The matrix Σ_j shares_j ΔW_j, shares [num] -> [out, in] (float32 or wider)."""
+        shares = shares * self.scale
+        if self.rank is None:
+            return torch.einsum("j,joi->oi", shares.to(self.full.dtype), self.full)
+        return torch.einsum("j,jor,jri->oi", shares.to(self.up.dtype), self.up, self.down)
+
+
+class PluralLinear(nn.Module):
+    """A linear layer with a change per objective and a shared one; see the module's equation.
+
+    `base` is an nn.Linear (or transformers' Conv1D, whose weight is transposed). Either kind of change may be absent
+    (None). Outside a `steered` context the layer is its base. A bias belongs to the base share.
+    """
+
+    def __init__(self, base: nn.Module, state: SteerState, objectives: Deltas | None, shared: Deltas | None) -> None:
+        super().__init__()
+        self.base, self.objectives, self.shared = base, objectives, shared
+        self._state = [state]  # in a list, so that it is no submodule and is not copied by deepcopy of parameters
+
+    @property
+    def state(self) -> SteerState:
+        """The steering in force."""
+        return self._state[0]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[R, T, in] -> [R, T, out] under the coefficients in force."""
+        rows = self.state.rows(inputs)
+        return self.base(inputs) if rows is None else self.mix(inputs, rows)
+
+    def mix(self, inputs: Tensor, rows: Tensor) -> Tensor:
+        """The module's equation: inputs [..., in], rows [..., C] (broadcastable) -> [..., out]."""
+        outputs = self.base(inputs) * rows[..., -1:].to(inputs.dtype)
+        if self.shared is not None:
+            outputs = outputs + self.shared(inputs, rows[..., -2:-1])
+        if self.objectives is not None:
+            outputs = outputs + self.objectives(inputs, rows[..., :-2])
+        return outputs
+
+    @torch.no_grad()
+    def merged(self, coefficients: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(weight in the base's own layout, bias) for coefficients [C], mixed in float32."""
+        coefficients = coefficients.float().to(self.base.weight.device)
+        weight = self.base.weight.float() * coefficients[-1]
+        transposed = not isinstance(self.base, nn.Linear)
+        for deltas, shares in ((self.shared, coefficients[-2:-1]), (self.objectives, coefficients[:-2])):
+            if deltas is not None:
+                change = deltas.mixed(shares)
+                weight = weight + (change.T if transposed else change)
+        bias = getattr(self.base, "bias", None)
+        return weight.to(self.base.weight.dtype), None if bias is None else bias * coefficients[-1].to(bias.dtype)
+
+
+def sizes(layer: nn.Module) -> tuple[int, int]:
+    """(out, in) of a linear layer; ModelError for any other module."""
+    if isinstance(layer, nn.Linear):
+        return layer.out_features, layer.in_features
+    if type(layer).__name__ == "Conv1D":  # transformers' GPT-2 layer: weight [in, out]
+        return layer.weight.shape[1], layer.weight.shape[0]  # type: ignore[index,return-value]
+    raise ModelError(f"a plural layer can replace nn.Linear or Conv1D, not {type(layer).__name__}")
+
+
+def is_linear(layer: nn.Module) -> bool:
+    """Whether `sizes` accepts this layer."""
+    return isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"

@@ -1,0 +1,129 @@
+"""Plural steering: the condition enters the parameters (CMPO's heads, CLP's attention or full layers).
+
+λ weighs the changes of the objectives in every plural layer (`deltas.py`). With `where="head"` this is the plural
+model of CMPO (Manyika 2024, eq. 3.1; methods.md A1): softmax(Σ_j λ_j h W_j), W_j = W_0 + ΔW_j.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pluralign.data.condition import Condition, Weights, vector
+from pluralign.data.objective import Objective
+from pluralign.data.record import Message
+from pluralign.encoding import Encoder
+from pluralign.errors import ConditionError, ConfigError
+from pluralign.steering.deltas import SteerState
+from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
+
+
+@dataclass
+class PluralSteering:
+    """A change per objective in the chosen layers, mixed by the asked weights.
+
+    `base_share`: "one" keeps W_0 whole (λ = 0 is the base, weights outside the simplex are usable); "sum" is the
+    literal (Σλ) W_0 + Σ λ_j ΔW_j of the thesis. The two agree where Σλ = 1.
+    """
+
+    kind: ClassVar[str] = "plural"
+    accepts: ClassVar[tuple[type, ...]] = (Weights,)
+
+    where: Where = "head"
+    """head (CMPO), attention (attn-CLP) or all (full-CLP)"""
+    rank: Rank = 16
+    """rank of each objective's change, or 'full'"""
+    shared_where: Where | None = None
+    """layers with one adapter for all conditions (the thesis: attention); none keeps the trunk frozen"""
+    shared_rank: Rank = 16
+    """rank of the shared adapter, or 'full'"""
+    shared_alpha: float = 32.0
+    """LoRA's alpha of the shared adapter (its product is scaled by alpha / rank)"""
+    base_share: Literal["one", "sum"] = "one"
+    """share of the base matrix: one, or the sum of the weights (literal CMPO)"""
+    seed: int = 0
+    """of the changes' initial values"""
+    reference_inside: bool = field(default=True, init=False)
+    _state: SteerState | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.base_share not in ("one", "sum"):
+            raise ConfigError(f"base_share is 'one' or 'sum', got {self.base_share!r}")
+
+    def translate(self, condition: Condition, objectives: Sequence[Objective]) -> Weights:
+        """Weights as they are; other kinds raise ConditionError."""
+        if not isinstance(condition, Weights):
+            example = ",".join(f"{objective.name}={1 / len(objectives):.2g}" for objective in objectives)
+            raise ConditionError(f"this policy is steered by weights, e.g. '{example}', not by {condition}")
+        return condition
+
+    def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
+        """Replace the chosen layers; everything else is frozen."""
+        spec = DeltaSpec(
+            len(objectives), self.where, self.rank, self.shared_where, self.shared_rank, self.shared_alpha, self.seed
+        )
+        self._num = len(objectives)
+        self._state = install(model, spec, self.expand)
+
+    def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
+        """Identity: nothing is written into the prompt."""
+        return tuple(messages)
+
+    def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
+        """One row."""
+        return [(condition, 1.0)]
+
+    def coefficients(self, conditions: Sequence[Condition | None], objectives: Sequence[Objective]) -> Tensor:
+        """[R, K + 2]; None is the reference (no change)."""
+        rows = np.zeros((len(conditions), len(objectives) + 2), dtype=np.float64)
+        rows[:, -1] = 1.0
+        for row, condition in zip(rows, conditions, strict=True):
+            if condition is not None:
+                weights = self.translate(condition, objectives)
+                row[:-2] = vector(weights, objectives)
+                row[-2] = weights.strength
+                if self.base_share == "sum":
+                    row[-1] = sum(weights.values.values())
+        return torch.tensor(rows, dtype=torch.float32)
+
+    def expand(self, steer: Tensor) -> Tensor:
+        """Weights [R, K] -> coefficients [R, K + 2] with strength 1; coefficients pass through."""
+        if steer.dim() != 2 or steer.shape[1] not in (self._num, self._num + 2):
+            raise ConditionError(f"steer= takes weights [rows, {self._num}], got shape {list(steer.shape)}")
+        if steer.shape[1] == self._num + 2:
+            return steer
+        base = steer.sum(1, keepdim=True) if self.base_share == "sum" else torch.ones_like(steer[:, :1])
+        return torch.cat([steer, torch.ones_like(steer[:, :1]), base], dim=1)
+
+    def steered(
+        self, model: nn.Module, coefficients: Tensor, index: Tensor | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Put coefficients [R, C] in force for forwards and backwards inside the context."""
+        assert self._state is not None, "attach first"
+        return self._state.set(coefficients, index)
+
+    def trunk_columns(self) -> list[int]:
+        """With plural heads only, the trunk depends on the shared share alone (and on nothing without one)."""
+        if self.where != "head":
+            return list(range(self._num + 2))
+        return [self._num] if self.shared_where in ("attention", "all") else []
+
+    def cache_key(self, condition: Condition | None) -> Hashable:
+        """The condition, unless only the head is steered."""
+        if self.where != "head":
+            return str(condition)
+        shared = self.shared_where in ("attention", "all")
+        return (0.0 if condition is None else condition.strength) if shared else None
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's fields."""
+        hidden = {"reference_inside", "_state"}
+        return {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in hidden | {"kind", "accepts"}
+        }
