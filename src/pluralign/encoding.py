@@ -73,7 +73,7 @@ class Encoder:
         self.template = template
         self.end_id: int = tokenizer.eos_token_id
         self.brackets: tuple[int, int] | None = None
-        self._jinja = self._template_text()
+        self.template_text = self._template_text()
         self._start = self._start_ids()
         self._pieces: dict[tuple[str, ...], list[str]] = {}
 
@@ -89,7 +89,7 @@ class Encoder:
     def _start_ids(self) -> list[int]:
         """The begin token, where the tokenizer prepends one and the template does not write it itself."""
         begin = self.tokenizer.bos_token_id
-        writes_it = "bos_token" in self._jinja or (self.tokenizer.bos_token or "\0") in self._jinja
+        writes_it = "bos_token" in self.template_text or (self.tokenizer.bos_token or "\0") in self.template_text
         if begin is None or writes_it:
             return []
         return [begin] if self.tokenizer("a").input_ids[:1] == [begin] else []
@@ -143,7 +143,7 @@ class Encoder:
     def _render(self, turns: list[dict[str, str]]) -> str:
         try:
             return self.tokenizer.apply_chat_template(
-                turns, chat_template=self._jinja, tokenize=False, add_generation_prompt=True
+                turns, chat_template=self.template_text, tokenize=False, add_generation_prompt=True
             )
         except Exception as error:  # jinja templates raise whatever their authors chose
             roles = [turn["role"] for turn in turns]

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pluralign import checkpoint, logprobs
+from pluralign import logprobs, policy_folder
+from pluralign.base_model import load_base, plain_model, weights_fingerprint
 from pluralign.data.condition import Bounds, Condition
 from pluralign.data.objective import Objective, unique
 from pluralign.data.record import Message
@@ -28,6 +29,7 @@ from pluralign.losses.outputs import Outputs
 from pluralign.steering.contract import Steering, reference_coefficients
 from pluralign.steering.head import Head, epilogue_of
 from pluralign.steering.surgery import delta_state, load_deltas, merged_state, plural_layers
+from pluralign.storage import fingerprint
 
 log = logging.getLogger("pluralign")
 
@@ -78,16 +80,16 @@ class Policy:
 
         Raises ModelError for a folder that is no model, an encoder-decoder, or a tokenizer without an end token.
         """
-        model, tokenizer = checkpoint.load_base(source, dtype=dtype, device=device, adapter=adapter)
+        model, tokenizer = load_base(source, dtype=dtype, device=device, adapter=adapter)
         encoder = Encoder(tokenizer, template, max_length, truncate)  # type: ignore[arg-type]
-        known = {"base": str(source), "base_fingerprint": checkpoint.weights_fingerprint(model), **(lineage or {})}
+        known = {"base": str(source), "base_fingerprint": weights_fingerprint(model), **(lineage or {})}
         return cls(model, encoder, steering, objectives, bounds, known)
 
     @classmethod
     def load(cls, folder: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Policy:
         """Read a policy folder. Raises ModelError, DataError or FormatVersionError with what is wrong with it."""
-        about, tensors = checkpoint.read(folder)
-        model, tokenizer = checkpoint.load_base(Path(folder) / "base", dtype=dtype, device=device)
+        about, tensors = policy_folder.read(folder)
+        model, tokenizer = load_base(Path(folder) / "base", dtype=dtype, device=device)
         encoder = Encoder(tokenizer, **about.encoder)
         policy = cls(model, encoder, about.steering, about.objectives, about.bounds, about.lineage)
         load_deltas(model, tensors)
@@ -95,7 +97,7 @@ class Policy:
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write the policy folder, whole or not at all (StorageError)."""
-        return checkpoint.write(self, folder, overwrite)
+        return policy_folder.write(self, folder, overwrite)
 
     # -- facts -----------------------------------------------------------------------------------------------------
 
@@ -111,7 +113,7 @@ class Policy:
 
     def fingerprint(self) -> str:
         """Identity of the base weights, template and vocabulary (what reference log-probabilities depend on)."""
-        return checkpoint.fingerprint(self.lineage.get("base_fingerprint"), self.encoder.config(), self.encoder._jinja)
+        return fingerprint(self.lineage.get("base_fingerprint"), self.encoder.config(), self.encoder.template_text)
 
     # -- conditions ------------------------------------------------------------------------------------------------
 
@@ -206,7 +208,7 @@ class Policy:
                 "a prompt-steered policy cannot be merged: its condition is text; export it and write the prompt"
             )
         coefficients = self.coefficients([checked])[0]
-        return checkpoint.plain_model(self.model, merged_state(self.model, coefficients))
+        return plain_model(self.model, merged_state(self.model, coefficients))
 
     def steering_state(self) -> dict[str, Tensor]:
         """The changes, by parameter name."""

@@ -16,6 +16,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +104,8 @@ class PluralLinear(nn.Module):
     `base` is an nn.Linear (or transformers' Conv1D, whose weight is transposed). Either kind of change may be absent
     (None). Outside a `steered` context the layer is its base. A bias belongs to the base share.
     """
+
+    base: Any
 
     def __init__(self, base: nn.Module, state: SteerState, objectives: Deltas | None, shared: Deltas | None) -> None:
         super().__init__()

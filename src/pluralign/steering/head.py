@@ -106,7 +106,7 @@ def _without_objectives(layer: PluralLinear, hidden: Tensor, rows: Tensor) -> Te
 def sizes_out(layer: nn.Module) -> int:
     """The vocabulary size of an output layer."""
     base = layer.base if isinstance(layer, PluralLinear) else layer
-    return int(base.weight.shape[0])
+    return int(base.weight.shape[0])  # type: ignore[index]
 
 
 def target_logprobs(logits: Tensor, targets: Tensor) -> Tensor:

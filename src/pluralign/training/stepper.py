@@ -104,7 +104,7 @@ class Stepper:
     def set_mode(self, training: bool) -> None:
         """Without dropout the model trains in eval mode, unless gradient checkpointing, which needs train mode."""
         model = self.policy.model
-        model.train(training and (self.dropout or bool(getattr(model, "is_gradient_checkpointing", False))))
+        model.train(training and (self.dropout or bool(getattr(model, "is_activation_checkpointing", False))))
         for module in model.modules():
             if isinstance(module, _DROPOUT) and not self.dropout:
                 module.eval()

@@ -47,7 +47,7 @@ class PromptWeights(AdapterSteering):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 model.resize_token_embeddings(len(tokenizer), mean_resizing=False)  # type: ignore[operator]
-        encoder.brackets = tuple(tokenizer.convert_tokens_to_ids(list(BRACKETS)))  # type: ignore[assignment]
+        encoder.brackets = tuple(tokenizer.convert_tokens_to_ids(list(BRACKETS)))
         super().attach(model, encoder, objectives)
         model.get_input_embeddings().requires_grad_(True)  # type: ignore[operator]
 

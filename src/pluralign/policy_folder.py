@@ -1,0 +1,122 @@
+"""A policy's folder: policy.json, base/ (a plain Hugging Face folder) and steering.safetensors. Used by policy.py only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from pluralign import __version__
+from pluralign.base_model import plain_model
+from pluralign.data.condition import Bounds
+from pluralign.data.objective import Objective
+from pluralign.errors import ConfigError, DataError, ModelError
+from pluralign.plugins import load_class, module_names
+from pluralign.steering.contract import Steering
+from pluralign.steering.surgery import base_state
+from pluralign.storage import atomic_folder, atomic_write, check_format_version, read_json, write_json
+
+if TYPE_CHECKING:
+    from pluralign.policy import Policy
+
+FORMAT_VERSION = 1
+ABOUT, CHANGES, BASE = "policy.json", "steering.safetensors", "base"
+
+
+@dataclass(frozen=True)
+class About:
+    """What policy.json says."""
+
+    steering: Steering
+    objectives: tuple[Objective, ...]
+    bounds: Bounds
+    encoder: dict[str, Any]
+    lineage: dict[str, Any]
+
+
+def make_steering(kind: str, config: Mapping[str, Any]) -> Steering:
+    """The steering of a kind (a file of `pluralign.steering`, or "module:Class") with its fields."""
+    try:
+        if ":" in kind:
+            return load_class(kind, "pluralign.steering")(**config)
+        for file in module_names("pluralign.steering"):
+            if file.replace(".", "_") == kind:
+                return load_class(file, "pluralign.steering", kind=kind)(**config)
+    except TypeError as error:
+        raise ConfigError(f"steering {kind!r} does not take these settings {dict(config)}: {error}") from error
+    raise ConfigError(f"unknown steering {kind!r}; known are none, plural and prompt_* (or module:Class of your own)")
+
+
+def write(policy: Policy, folder: str | Path, overwrite: bool) -> Path:
+    """Write the folder, whole or not at all."""
+    from safetensors.torch import save
+
+    with atomic_folder(folder, overwrite) as temporary:
+        base = plain_model(policy.model, base_state(policy.model))
+        if policy.model.config.tie_word_embeddings:
+            base.config.tie_word_embeddings = True
+            base.tie_weights()
+        base.save_pretrained(temporary / BASE)
+        policy.encoder.tokenizer.save_pretrained(temporary / BASE)
+        tensors = {name: tensor.contiguous() for name, tensor in policy.steering_state().items()}
+        atomic_write(temporary / CHANGES, save(tensors, {"format": "pt"}))
+        write_json(temporary / ABOUT, describe(policy))
+    return Path(folder)
+
+
+def describe(policy: Policy) -> dict[str, Any]:
+    """policy.json."""
+    steering = policy.steering
+    kind = steering.kind if type(steering).__module__.startswith("pluralign.") else _outside(type(steering))
+    return {
+        "format_version": FORMAT_VERSION,
+        "pluralign": __version__,
+        "steering": {"kind": kind, **steering.config()},
+        "objectives": [objective.to_json() for objective in policy.objectives],
+        "bounds": {"ranges": {k: list(v) for k, v in policy.bounds.ranges.items()}, "simplex": policy.bounds.simplex},
+        "encoder": policy.encoder.config(),
+        "lineage": policy.lineage,
+    }
+
+
+def _outside(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__name__}"
+
+
+def read(folder: str | Path) -> tuple[About, dict[str, Tensor]]:
+    """policy.json and the changes. Raises ModelError, DataError or FormatVersionError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = Path(folder) / ABOUT
+    if not path.is_file():
+        raise ModelError(f"{folder} is no policy folder: it has no {ABOUT}. Give the 'policy' folder of a finished run")
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError("must be a JSON object", path=path)
+    check_format_version(value.get("format_version"), FORMAT_VERSION, path)
+    try:
+        about = _about(value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"is damaged: {type(error).__name__} {error}", path=path) from error
+    try:
+        tensors = load((Path(folder) / CHANGES).read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{Path(folder) / CHANGES} is missing or damaged: {error}") from error
+    return about, tensors
+
+
+def _about(value: Mapping[str, Any]) -> About:
+    steering = dict(value["steering"])
+    return About(
+        steering=make_steering(steering.pop("kind"), steering),
+        objectives=tuple(Objective.from_json(item) for item in value["objectives"]),
+        bounds=Bounds(
+            {name: (low, high) for name, (low, high) in value["bounds"]["ranges"].items()}, value["bounds"]["simplex"]
+        ),
+        encoder=dict(value["encoder"]),
+        lineage=dict(value["lineage"]),
+    )
