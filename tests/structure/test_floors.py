@@ -1,0 +1,129 @@
+"""Who may import whom: floors, plug-in files, and the libraries that are kept to one place."""
+
+from __future__ import annotations
+
+import pytest
+from source_tree import Module, inside_package, modules, own_imports
+
+# Rooms from the lowest to the highest. A room imports only from rungs below its own (inside a room: see the circles).
+FLOORS = (
+    (("errors",), ("plugins", "storage"), ("data",)),
+    (("encoding", "losses"), ("base_model", "steering")),
+    (("logprobs", "policy_folder"), ("policy",), ("reward_model",)),
+    (("sampling", "scorers", "training"),),
+    (("lab", "methods"),),
+    (("evaluation",),),
+    (("recipes",), ("api", "bench", "serving")),
+    (("cli",), ("__main__",)),
+)
+RUNG = {room: rung for rung, rooms in enumerate(sum(FLOORS, ())) for room in rooms}
+FACADE = "__init__"  # the package's front door: gathers public names, and knows the version
+
+# Folders whose files are plug-ins, with the files that are shared words instead.
+PLUGINS = {
+    "data.readers": {"registry"},
+    "losses": {"outputs"},
+    "methods": {"contract"},
+    "scorers": {"contract"},
+    "steering": {"adapter", "contract", "deltas", "head", "surgery"},
+}
+
+# A library, and the only places that may import it.
+HOMES = {
+    # the engine: its key-value cache, and nothing else; the lab builds and loads its base models
+    "transformers": (
+        "encoding",
+        "base_model",
+        "policy",
+        "policy_folder",
+        "reward_model",
+        "steering",
+        "sampling.engine",
+        "lab",
+    ),
+    "peft": ("base_model", "steering", "export"),
+    "accelerate": ("training",),
+    "torch.distributed": ("training",),
+    "tyro": ("cli",),
+    "fastapi": ("serving",),
+    "ray": ("sampling.ray",),
+    "trl": ("bench",),
+}
+WITHOUT_TORCH = ("errors", "plugins", "storage", "data")
+
+
+def _inside(name: str, place: str) -> bool:
+    return name == place or name.startswith(place + ".")
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.path)
+def test_imports_come_from_lower_floors(module: Module) -> None:
+    if module.name == FACADE:
+        return
+    assert module.room in RUNG, f"{module.path}: this room stands on no floor; add it to FLOORS"
+    for name, found in own_imports(module):
+        room = name.split(".")[0]
+        if found.types_only or room == module.room:
+            continue
+        assert RUNG[room] < RUNG[module.room], f"{module.path}:{found.line}: {module.room} may not import {name}"
+
+
+def test_no_circles() -> None:
+    """No module reaches itself through imports, lazy ones included (imports for the type checker do not count)."""
+    packages = {name for name in inside_package() if any(other.startswith(name + ".") for other in inside_package())}
+    graph = {
+        module.name: {name for name, found in own_imports(module) if not found.types_only and name not in packages}
+        for module in modules()
+    }
+    finished: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, "a circle of imports: " + " -> ".join((*trail, name))
+        if name not in finished:
+            for below in sorted(graph[name]):
+                visit(below, (*trail, name))
+            finished.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def _folder(name: str) -> str | None:
+    """The plug-in folder that a module is a plug-in of; None for shared words and everything else."""
+    for folder, shared in PLUGINS.items():
+        rest = name.removeprefix(folder + ".")
+        if rest != name and rest.split(".")[0] not in shared:
+            return folder
+    return None
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if _folder(m.name)], ids=lambda module: module.path)
+def test_a_plugin_never_imports_its_sibling(module: Module) -> None:
+    for name, found in own_imports(module):
+        same = name == module.name or name == _folder(module.name)
+        assert same or _folder(name) != _folder(module.name), (
+            f"{module.path}:{found.line}: a plug-in may not import its sibling {name}; "
+            "name it, and let plugins.py find it, or move what is shared below"
+        )
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_stays_at_home(library: str) -> None:
+    strangers = [
+        f"{module.path}:{found.line}"
+        for module in modules()
+        for found in module.imports()
+        if _inside(found.module, library) and not any(_inside(module.name, home) for home in HOMES[library])
+    ]
+    assert not strangers, f"only {', '.join(HOMES[library])} may import {library}: {strangers}"
+
+
+def test_the_ground_floor_knows_no_torch() -> None:
+    strangers = [
+        f"{module.path}:{found.line}"
+        for module in modules()
+        if module.room in WITHOUT_TORCH
+        for found in module.imports()
+        if found.module.split(".")[0] in ("torch", "transformers", "jaxtyping")
+    ]
+    assert not strangers
