@@ -1,0 +1,38 @@
+"""Draws: one random number per (request seed, token), so that a reply does not depend on the batch it was made in."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pluralign.errors import ConfigError
+
+
+def uniforms(seed: int, count: int) -> np.ndarray:
+    """Numbers in [0, 1) for the tokens of one reply, float64 [count]: a function of the seed alone (Philox)."""
+    if seed < 0:
+        raise ConfigError(f"a seed is a non-negative integer, got {seed}")
+    return np.random.Generator(np.random.Philox(key=seed)).random(count)
+
+
+def distribution(logits: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
+    """Log-probabilities that tokens are drawn from, float32 [R, V].
+
+    logits [R, V]; temperature [R] > 0 divides them; then only the smallest set of tokens whose mass reaches top_p
+    [R] is kept (nucleus sampling), renormalised.
+    """
+    logprobs = torch.log_softmax(logits.float() / temperature[:, None], dim=-1)
+    if bool((top_p >= 1.0).all()):
+        return logprobs
+    ordered, order = logprobs.sort(dim=-1, descending=True)
+    before = ordered.exp().cumsum(-1) - ordered.exp()
+    dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p[:, None])
+    return torch.log_softmax(logprobs.masked_fill(dropped, -torch.inf), dim=-1)
+
+
+def draw(logprobs: Tensor, uniform: Tensor) -> Tensor:
+    """The token where the cumulative distribution passes `uniform` [R]: logprobs [R, V] -> [R] (inverse CDF)."""
+    cumulative = logprobs.double().exp().cumsum(-1)
+    threshold = uniform.double()[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, threshold, right=True).squeeze(-1).clamp_max(logprobs.shape[-1] - 1)

@@ -1,0 +1,201 @@
+"""The one decoder: requests in, completions out, each with its own condition, seed and settings.
+
+Requests are batched by prompt length and share every step: one pass of the trunk with a key-value cache, one mixed
+head. Rows that have ended leave the batch. A reply is a function of its request alone (up to rounding: padding and
+batch size move logits by about 1e-5).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pluralign.data.condition import Condition
+from pluralign.data.record import Message
+from pluralign.errors import ConfigError, ModelError
+from pluralign.policy import Policy
+from pluralign.sampling.draws import distribution, draw, uniforms
+
+KEPT_SHARE = 0.85
+"""A batch is thinned when no more than this share of its rows still runs: thinning copies the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One reply to make. `temperature` 0 is greedy; `top_p` in (0, 1]; `max_new_tokens` counts the end token."""
+
+    messages: tuple[Message, ...]
+    condition: Condition | None = None
+    seed: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 128
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.temperature < math.inf):
+            raise ConfigError(f"temperature must be finite and not negative, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p must be in (0, 1], got {self.top_p}")
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A reply. `ids` include the end token if `finished`; `logprob` is the sum of log-probabilities (nats) under the
+    distribution it was drawn from (after temperature and top_p; greedy: the untempered one)."""
+
+    text: str
+    ids: tuple[int, ...]
+    finished: bool
+    logprob: float
+    prompt_ids: tuple[int, ...]
+
+
+class Engine:
+    """Decodes for one policy, `batch_size` rows at a time."""
+
+    def __init__(self, policy: Policy, batch_size: int = 256) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        self.policy, self.batch_size = policy, batch_size
+
+    def generate(self, requests: Sequence[Request], progress: Callable[[int], None] | None = None) -> list[Completion]:
+        """Completions in the order of the requests; `progress` is told how many are done.
+
+        Raises ConditionError for a condition outside the policy's bounds, ModelError where a prompt leaves no room.
+        """
+        conditions = [self.policy.check(request.condition) for request in requests]
+        prompts = [self._prompt(request, condition) for request, condition in zip(requests, conditions, strict=True)]
+        completions: dict[int, Completion] = {}
+        for places in self._batches([len(prompt) for prompt in prompts]):
+            batch = _Batch(
+                self.policy,
+                [requests[place] for place in places],
+                [prompts[place] for place in places],
+                self.policy.coefficients([conditions[place] for place in places]),
+            )
+            completions.update(zip(places, batch.run(), strict=True))
+            if progress:
+                progress(len(places))
+        return [completions[place] for place in range(len(requests))]
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Places in batches of similar prompt length; a batch of equal lengths needs no padding and no mask."""
+        places: list[int] = []
+        for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+            longer = bool(places) and lengths[place] > lengths[places[-1]]
+            if len(places) == self.batch_size or (longer and 4 * len(places) >= self.batch_size):
+                yield places
+                places = []
+            places.append(place)
+        if places:
+            yield places
+
+    def _prompt(self, request: Request, condition: Condition | None) -> tuple[int, ...]:
+        encoder = self.policy.encoder
+        prompt = encoder.prompt(self.policy.steering.write(request.messages, condition))
+        fitted = encoder.fit(prompt, request.max_new_tokens)
+        limit = getattr(self.policy.model.config, "max_position_embeddings", None)
+        if fitted is None or (limit is not None and len(fitted.ids) + request.max_new_tokens > limit):
+            raise ModelError(
+                f"a prompt of {len(prompt.ids)} tokens and {request.max_new_tokens} new ones do not fit "
+                f"(context {limit}, max_length {encoder.max_length}); shorten the prompt or lower max_new_tokens"
+            )
+        if not fitted.ids:
+            raise ModelError("the prompt has no tokens; give a prompt")
+        return fitted.ids
+
+
+class _Batch:
+    """Rows that decode together. Letters: R rows still running."""
+
+    def __init__(
+        self, policy: Policy, requests: Sequence[Request], prompts: Sequence[tuple[int, ...]], coefficients: Tensor
+    ) -> None:
+        self.policy, self.requests, self.prompts = policy, requests, prompts
+        device = policy.device
+        longest = max(request.max_new_tokens for request in requests)
+        drawn = np.stack([np.resize(uniforms(r.seed, r.max_new_tokens), longest) for r in requests])
+        self.uniforms = torch.from_numpy(drawn).to(device)
+        self.limits = torch.tensor([request.max_new_tokens for request in requests], device=device)
+        self.temperature = torch.tensor([request.temperature for request in requests], device=device)
+        self.top_p = torch.tensor([request.top_p for request in requests], device=device)
+        self.coefficients = coefficients
+        self.rows = torch.arange(len(requests), device=device)
+        self.tokens = torch.zeros(len(requests), longest, dtype=torch.long, device=device)
+        self.lengths = torch.zeros(len(requests), dtype=torch.long, device=device)
+        self.ended = torch.zeros(len(requests), dtype=torch.bool, device=device)
+        self.padded = True
+        self.logprobs = torch.zeros(len(requests), dtype=torch.float64, device=device)
+
+    @torch.no_grad()
+    def run(self) -> Iterator[Completion]:
+        """All replies, in the order of the requests."""
+        from transformers import DynamicCache
+
+        tokens, mask = self._padded()
+        self.padded = not bool(mask.all())
+        cache = DynamicCache(config=self.policy.model.config)
+        step = 0
+        while not bool(self.ended[self.rows].all()):
+            tokens = self._choose(self._logits(tokens, mask, cache), step)
+            step += 1
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+            running = (~self.ended[self.rows]).nonzero(as_tuple=True)[0]
+            if 0 < len(running) <= KEPT_SHARE * len(self.rows):
+                cache.batch_select_indices(running)
+                self.rows, tokens, mask = self.rows[running], tokens[running], mask[running]
+        return (self._completion(place) for place in range(len(self.requests)))
+
+    def _padded(self) -> tuple[Tensor, Tensor]:
+        """(input_ids, mask) [R, T], padded on the left so that all rows end together."""
+        width = max(map(len, self.prompts))
+        ids = [[0] * (width - len(prompt)) + list(prompt) for prompt in self.prompts]
+        mask = [[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in self.prompts]
+        device = self.policy.device
+        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+    def _logits(self, tokens: Tensor, mask: Tensor, cache: Any) -> Tensor:
+        """Next-token logits [R, V]."""
+        coefficients = self.coefficients[self.rows]
+        positions = (mask.long().cumsum(1) - 1).clamp_min(0)[:, -tokens.shape[1] :]
+        inputs = {
+            "input_ids": tokens,
+            "position_ids": positions,
+            "past_key_values": cache,
+            "attention_mask": mask.long() if self.padded else None,
+            "use_cache": True,
+        }
+        with self.policy.steering.steered(self.policy.model, coefficients):
+            if not self.policy.fused:
+                return self.policy.model(**inputs).logits[:, -1]
+            hidden = self.policy.model.get_decoder()(**inputs).last_hidden_state[:, -1]
+        return self.policy.head.logits(hidden, coefficients)
+
+    def _choose(self, logits: Tensor, step: int) -> Tensor:
+        """Next tokens [R, 1]; a row that has ended keeps its place until the batch is thinned, and is not recorded."""
+        greedy = self.temperature[self.rows] == 0
+        safe = torch.where(greedy, 1.0, self.temperature[self.rows])
+        logprobs = distribution(logits, safe, torch.where(greedy, 1.0, self.top_p[self.rows]))
+        chosen = draw(logprobs, self.uniforms[self.rows, step])
+        chosen = torch.where(greedy, logprobs.argmax(-1), chosen)
+        running = ~self.ended[self.rows]
+        rows, tokens = self.rows[running], chosen[running]
+        self.logprobs[rows] += logprobs[running].gather(-1, tokens[:, None])[:, 0].double()
+        self.tokens[rows, step] = tokens
+        self.lengths[rows] += 1
+        self.ended[rows] = (tokens == self.policy.encoder.end_id) | (self.limits[rows] <= step + 1)
+        return chosen[:, None]
+
+    def _completion(self, place: int) -> Completion:
+        ids, end = self.tokens[place, : self.lengths[place]].tolist(), self.policy.encoder.end_id
+        finished = bool(ids) and ids[-1] == end
+        text = self.policy.encoder.decode(ids[:-1] if finished else ids)
+        return Completion(text, tuple(ids), finished, float(self.logprobs[place]), self.prompts[place])
