@@ -10,7 +10,7 @@ from tabular_policy import TabularPolicy, objectives, random_policy, random_sour
 from pluralign.data.record import user
 from pluralign.errors import RunError
 from pluralign.training.device import Compute
-from pluralign.training.reference import reference_logprobs
+from pluralign.training.reference import PROBES, reference_logprobs
 from pluralign.training.rows import Rows
 
 
@@ -49,7 +49,7 @@ def test_the_second_time_it_is_only_read(tmp_path, caplog):
     first = compute(counted(), tmp_path)[2]
     policy = counted()
     _, numbers, second = compute(policy, tmp_path)
-    assert policy.computed == 0
+    assert policy.computed == PROBES
     assert [first(number) for number in numbers] == [second(number) for number in numbers]
     assert not caplog.records
 
@@ -95,7 +95,22 @@ def test_a_damaged_file_is_computed_again_with_a_line(tmp_path, caplog, damage, 
     assert [before(number) for number in numbers] == [after(number) for number in numbers]
     again = counted()
     compute(again, tmp_path)
-    assert again.computed == 0
+    assert again.computed == PROBES
+
+
+def test_a_model_that_only_claims_to_be_the_same_is_found_out(tmp_path, caplog):
+    class Liar(Counted):
+        def fingerprint(self):
+            return "the same"
+
+    texts = list(random_source().texts())
+    compute(Liar(torch.zeros(6, 5), objectives(3)), tmp_path)
+    policy = Liar(torch.arange(30.0).view(6, 5), objectives(3))
+    rows, _, reference = compute(policy, tmp_path)
+    assert "is not from this model" in caplog.text
+    assert policy.computed == PROBES + len(texts)
+    exact = torch.log_softmax(policy.model.reference, -1)
+    assert reference(rows.number(user("p1"), "y2")) == pytest.approx(exact[1, 2].item())
 
 
 def test_an_impossible_response_and_an_unknown_row_are_errors(tmp_path):

@@ -1,7 +1,8 @@
 """Reference log-probabilities: computed once per distinct (prompt, response), kept in one file, verified when read.
 
 The file's key is the content of everything the numbers depend on: token ids (data, template and tokenizer at once),
-the model, the precision and the kind of device. A file with another key, or a damaged one, is computed again.
+the model, the precision and the kind of device. A file with another key, or a damaged one, is computed again; so is
+one whose values the model at hand does not give for a few probe rows.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from pluralign.errors import RunError
 from pluralign.storage import atomic_write, fingerprint
-from pluralign.training.batching import Batch, Collator
+from pluralign.training.batching import Collator
 from pluralign.training.device import Compute
 from pluralign.training.progress import Progress
 from pluralign.training.rows import Rows
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 TOKENS_PER_BATCH = 8192
+PROBES = 4  # rows computed again when a file is read
+_TOLERANCE = {"fp32": 1e-3, "bf16": 0.3}  # nats, plus 1e-4 of the value: padding moves the last bits
 
 log = logging.getLogger("pluralign")
 
@@ -59,8 +62,12 @@ def reference_logprobs(
     key = _key(policy, rows, numbers, compute)
     path = folder / f"reference-{key[:16]}.safetensors"
     values = _read(path, key, len(numbers))
+    if values is not None and not _agrees(policy, rows, numbers, values, compute):
+        log.warning("%s is not from this model; computing it again", path)
+        values = None
     if values is None:
-        values = _compute(policy, rows, numbers, compute)
+        with Progress("reference log-probabilities", len(numbers)) as progress:
+            values = _compute(policy, rows, numbers, compute, progress)
         about = {"format_version": str(FORMAT_VERSION), "key": key, "content": _checksum(values)}
         atomic_write(path, save({"logprobs": values}, about))
     return Reference(numbers, values)
@@ -96,15 +103,24 @@ def _read(path: Path, key: str, size: int) -> Tensor | None:
     return values if whole else None
 
 
+def _agrees(policy: Trainable, rows: Rows, numbers: Sequence[int], values: Tensor, compute: Compute) -> bool:
+    """Whether the model gives the kept values for rows spread over the file."""
+    probes = range(0, len(numbers), max(1, len(numbers) // PROBES))[:PROBES]
+    fresh = _compute(policy, rows, [numbers[place] for place in probes], compute)
+    return torch.allclose(fresh, values[list(probes)], rtol=1e-4, atol=_TOLERANCE[compute.precision])
+
+
 @torch.no_grad()
-def _compute(policy: Trainable, rows: Rows, numbers: Sequence[int], compute: Compute) -> Tensor:
+def _compute(
+    policy: Trainable, rows: Rows, numbers: Sequence[int], compute: Compute, progress: Progress | None = None
+) -> Tensor:
     values = torch.full((len(numbers),), torch.nan)
     collator = Collator(policy, rows)
-    with Progress("reference log-probabilities", len(numbers)) as progress:
-        for places in _by_length([rows.length(number) for number in numbers]):
-            batch: Batch = collator.plain([numbers[place] for place in places]).to(compute.device)
-            with compute.autocast():
-                values[places] = policy.reference_logprobs(batch).float().cpu()
+    for places in _by_length([rows.length(number) for number in numbers]):
+        batch = collator.plain([numbers[place] for place in places]).to(compute.device)
+        with compute.autocast():
+            values[places] = policy.reference_logprobs(batch).float().cpu()
+        if progress:
             progress.advance(len(places))
     if not torch.isfinite(values).all():
         raise RunError(
