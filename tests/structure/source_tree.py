@@ -65,7 +65,7 @@ def modules() -> tuple[Module, ...]:
 
 
 @lru_cache
-def test_files() -> tuple[Module, ...]:
+def files_of_tests() -> tuple[Module, ...]:
     """Every Python file of the tests."""
     return tuple(_module(path, ROOT / "tests") for path in sorted((ROOT / "tests").rglob("*.py")))
 
