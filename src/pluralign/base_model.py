@@ -22,7 +22,8 @@ def load_base(
 ) -> tuple[Any, Any]:
     """(model, tokenizer) in evaluation mode. `adapter` is a peft LoRA folder that is merged into the weights.
 
-    Safetensors only, no remote code. Raises ModelError with a reason and what to do, ConfigError for a bad dtype.
+    Safetensors only, no remote code. Raises ModelError with a reason and what to do (also for weights that are
+    missing from the files and for models that read ahead), ConfigError for a bad dtype.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -30,10 +31,14 @@ def load_base(
         raise ConfigError(f"dtype is one of {', '.join(DTYPES)}, got {dtype!r}")
     name = _place(source)
     with _model_errors(source), _quiet():
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         _check_decoder_only(config, source)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[dtype], use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            name, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    _check_complete(loading, source)
+    _check_causal(model.eval(), source)
     if adapter is not None:
         model = _merge_adapter(model, adapter)
     if tokenizer.pad_token_id is None:
@@ -65,15 +70,29 @@ def _check_decoder_only(config: Any, source: str | Path) -> None:
         )
 
 
+def _check_complete(loading: dict[str, Any], source: str | Path) -> None:
+    missing = [*loading.get("missing_keys", ()), *loading.get("mismatched_keys", ())]
+    if missing:  # transformers would make them up
+        raise ModelError(f"{source} lacks {len(missing)} of the model's weights, e.g. {sorted(map(str, missing))[:3]}")
+
+
+@torch.no_grad()
+def _check_causal(model: Any, source: str | Path) -> None:
+    """Another last token must not change what comes before it."""
+    vocabulary = model.get_input_embeddings().num_embeddings
+    ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 5]]) % vocabulary
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+    if not torch.allclose(logits[0], logits[1], rtol=1e-2, atol=1e-2 * float(logits.abs().max())):
+        raise ModelError(f"{source} ({model.config.model_type}) reads ahead: it is no causal model; use a causal LM")
+
+
 @contextlib.contextmanager
 def _model_errors(source: str | Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, ValueError, KeyError, SafetensorError, ImportError, RuntimeError) as error:
-        if isinstance(error, ModelError):
-            raise
+    except ModelError:
+        raise
+    except Exception as error:  # damaged files: tokenizers raises plain Exception, configs TypeError and AttributeError
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"cannot load a causal language model from {source}: {reason}. It must be a local folder or a reachable hub "
@@ -86,25 +105,34 @@ def _quiet() -> Iterator[None]:
     """No 'Loading weights' bars and notices for models that load in a moment; errors still raise."""
     from transformers.utils import logging as transformers_logging
 
+    hub = logging.getLogger("huggingface_hub")
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    hub_level = hub.level
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    hub.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        hub.setLevel(hub_level)
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
 
 
 def _merge_adapter(model: Any, adapter: str | Path) -> Any:
-    from peft import PeftModel
+    """The model with a peft LoRA in its weights; a tied head that the LoRA changes is untied first."""
+    from peft import PeftConfig, PeftModel
 
-    if not (Path(adapter) / "adapter_config.json").is_file():
-        raise ModelError(f"{adapter} is no peft adapter folder: it has no adapter_config.json")
-    with _model_errors(adapter):
-        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    for file in ("adapter_config.json", "adapter_model.safetensors"):  # peft would read a pickle otherwise
+        if not (Path(adapter) / file).is_file():
+            raise ModelError(f"{adapter} is no peft adapter folder: it has no {file}")
+    with _model_errors(adapter), _quiet():
+        kind = PeftConfig.from_pretrained(str(adapter)).peft_type
+        if kind != "LORA":
+            raise ModelError(f"{adapter} is a peft {kind} adapter; only LoRA can be merged into the weights")
+        untied = plain_model(model, dict(model.state_dict()))
+        return PeftModel.from_pretrained(untied, str(adapter)).merge_and_unload()
 
 
 @torch.no_grad()

@@ -53,7 +53,7 @@ class Encoder:
 
     `template` is None (the tokenizer's own chat template, else 'plain'), a name in TEMPLATES, or a jinja text.
     `max_length` counts prompt and response tokens together. `truncate='left'` cuts the prompt from the left (never
-    the first token, the condition or the response); 'reject' refuses what does not fit.
+    the begin token, the condition or the response); 'reject' refuses what does not fit.
     """
 
     def __init__(
@@ -73,13 +73,15 @@ class Encoder:
         self.template = template
         self.end_id: int = tokenizer.eos_token_id
         self.brackets: tuple[int, int] | None = None
+        special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._forbidden = (special | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
         self.template_text = self._template_text()
         self._start = self._start_ids()
         self._pieces: dict[tuple[str, ...], list[str]] = {}
 
     def _template_text(self) -> str:
         if self.template is None:
-            return self.tokenizer.chat_template or TEMPLATES["plain"]
+            return self.tokenizer.get_chat_template() if self.tokenizer.chat_template else TEMPLATES["plain"]
         if self.template in TEMPLATES:
             return TEMPLATES[self.template]
         if "{" not in self.template:
@@ -100,10 +102,15 @@ class Encoder:
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a person's text: special tokens in it are spelled out as plain text."""
-        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        if self._forbidden.isdisjoint(ids):
+            return list(ids)
+        # A vocabulary of whole words may hold "</s>" as a word of its own: unknown here, or left out.
+        unknown = [] if self.tokenizer.unk_token_id is None else [self.tokenizer.unk_token_id]
+        return [kept for number in ids for kept in (unknown if number in self._forbidden else [number])]
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
-        """Ids of a dialogue up to where the assistant answers. Raises ModelError if the template refuses it."""
+        """Ids of a dialogue up to where the assistant answers, at least one. ModelError if the template refuses it."""
         roles, texts = _merge_condition(messages)
         ids: list[int] = list(self._start)
         segments = [PROMPT_SEGMENT] * len(ids)
@@ -112,6 +119,9 @@ class Encoder:
             new, segment = self._slot(texts[int(found[1])]) if found else (self._template_ids(piece), PROMPT_SEGMENT)
             ids += new
             segments += [segment] * len(new)
+        if not ids:  # the first token of a response needs one to be predicted from
+            begin = self.tokenizer.bos_token_id
+            ids, segments = [self.end_id if begin is None else begin], [PROMPT_SEGMENT]
         return Prompt(tuple(ids), tuple(segments))
 
     def _slot(self, message: Message) -> tuple[list[int], int]:
@@ -158,7 +168,8 @@ class Encoder:
         if self.max_length is None or len(prompt.ids) + response_length <= self.max_length:
             return prompt
         room = self.max_length - response_length
-        protected = [i for i, s in enumerate(prompt.segments) if s == CONDITION_SEGMENT or i < len(self._start)]
+        first = len(self._start) or int(prompt.ids[0] == self.tokenizer.bos_token_id)  # some templates write it
+        protected = [i for i, segment in enumerate(prompt.segments) if segment == CONDITION_SEGMENT or i < first]
         if self.truncate == "reject" or room < len(protected) + 1:
             return None
         cuttable = [i for i in range(len(prompt.ids)) if i not in set(protected)]

@@ -5,11 +5,12 @@ Letters: R rows, T tokens, L conditions of a row, C coefficients, N response pos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pluralign.errors import ModelError
 from pluralign.steering.contract import Steering, reference_coefficients
@@ -67,7 +68,7 @@ def sequence_logprobs(
     Rows are batched by length within TOKEN_BUDGET; `progress` is told the rows done.
     """
     result = torch.zeros(coefficients.shape[:2])
-    for rows in _by_length([len(prompt) + len(response) for prompt, response in pairs]):
+    for rows in by_length([len(prompt) + len(response) for prompt, response in pairs]):
         input_ids, mask = pad([pairs[row] for row in rows], policy.device)
         result[rows] = response_logprobs(policy, input_ids, mask, coefficients[rows]).cpu()
         if progress:
@@ -75,7 +76,8 @@ def sequence_logprobs(
     return result
 
 
-def _by_length(lengths: Sequence[int]) -> list[list[int]]:
+def by_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Places in batches of similar length within TOKEN_BUDGET padded tokens, the longest first."""
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
         if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= TOKEN_BUDGET:
@@ -101,23 +103,36 @@ def pad(
 
 @torch.no_grad()
 def head_agrees(model: Any, head: Head, steering: Steering, num_objectives: int) -> bool:
-    """Whether trunk + head function reproduce the model's own log-probabilities on a short batch."""
-    width = min(8, int(getattr(model.config, "max_position_embeddings", 8)))
-    vocabulary = model.get_input_embeddings().num_embeddings
-    device = model.get_input_embeddings().weight.device
-    input_ids = torch.arange(1, 2 * width + 1, device=device).view(2, width) % vocabulary
+    """Whether trunk + head function reproduce the model's own log-probabilities on a short batch.
+
+    The head's raw logits are blown up on the way, so that a scale or soft-cap that `head` does not know shows even
+    in a model whose logits are small.
+    """
+    width = min(8, int(getattr(model.config, "max_position_embeddings", None) or 8))
+    embeddings = model.get_input_embeddings()
+    device = embeddings.weight.device
+    input_ids = torch.arange(1, 2 * width + 1, device=device).view(2, width) % embeddings.num_embeddings
     coefficients = reference_coefficients(2, num_objectives).to(device)
     was_training = model.training
     model.eval()
-    with steering.steered(model, coefficients):
-        try:
+    try:
+        with steering.steered(model, coefficients), _amplified(head.layer):
             fused = head.logits(trunk(model, input_ids), coefficients[:, None])
-        except (AttributeError, TypeError, ModelError):
-            return False
-        finally:
-            model.train(was_training)
-        model.eval()
-        own = model(input_ids=input_ids, use_cache=False).logits
-    model.train(was_training)
+            own = model(input_ids=input_ids, use_cache=False).logits
+    except (AttributeError, TypeError, ModelError):
+        return False  # no decoder or head of the usual shape
+    finally:
+        model.train(was_training)
     difference = (fused.float().log_softmax(-1) - own.float().log_softmax(-1)).abs().max()
-    return bool(difference < (1e-3 if own.dtype == torch.float32 else 0.1))
+    return bool(difference < (1e-3 if own.dtype == torch.float32 else 0.5))
+
+
+@contextlib.contextmanager
+def _amplified(layer: nn.Module) -> Iterator[None]:
+    """The head's base gives logits as large as a trained model's (up to 40)."""
+    base = getattr(layer, "base", layer)
+    hook = base.register_forward_hook(lambda _module, _inputs, logits: logits * (40.0 / logits.abs().max()))
+    try:
+        yield
+    finally:
+        hook.remove()

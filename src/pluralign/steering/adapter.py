@@ -14,6 +14,7 @@ from pluralign.data.condition import Condition
 from pluralign.data.objective import Objective
 from pluralign.data.record import Message
 from pluralign.encoding import Encoder
+from pluralign.errors import ConditionError
 from pluralign.steering.deltas import SteerState
 from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
 
@@ -44,7 +45,7 @@ class AdapterSteering:
         """Add the adapter, or make every weight trainable."""
         spec = DeltaSpec(0, "head", 1, self.shared_where, self.shared_rank, self.shared_alpha, self.seed)
         self._num = len(objectives)
-        self._state = install(model, spec, lambda steer: steer)
+        self._state = install(model, spec, self.expand, len(objectives) + 2)
         if self.shared_where is None:
             model.requires_grad_(True)
 
@@ -61,6 +62,15 @@ class AdapterSteering:
         rows = torch.zeros(len(conditions), len(objectives) + 2)
         rows[:, -2:] = 1.0
         return rows
+
+    def expand(self, steer: Tensor) -> Tensor:
+        """Coefficients [R, K + 2] as they are; ConditionError for weights, which these parameters do not know."""
+        if steer.dim() != 2 or steer.shape[1] != self._num + 2:
+            raise ConditionError(
+                f"steer= takes coefficients [rows, {self._num + 2}] of `coefficients()` here, got shape "
+                f"{list(steer.shape)}; this model's parameters do not depend on weights"
+            )
+        return steer
 
     def steered(
         self, model: nn.Module, coefficients: Tensor, index: Tensor | None = None

@@ -2,6 +2,8 @@
 
     y = (base share) W_0 x + (shared share) ΔW_s x + Σ_j λ_j ΔW_j x          λ per row (or per token, by an index)
 
+The base share acts only in layers with a change per objective; where the shared adapter stands alone, it is 1.
+
 ΔW is full [out, in] or low-rank B A with A [rank, in], B [out, rank]. Products B_j A_j are mixed, never A and B
 apart. The coefficients of a row are [λ_1 .. λ_K, shared share, base share] (C = K + 2 numbers): the reference is
 (0 .. 0, 0, 1). At initialisation every ΔW is zero, so every condition with base share 1 is the base model.
@@ -27,8 +29,12 @@ from pluralign.errors import ModelError
 
 @dataclass
 class SteerState:
-    """The coefficients in force while a `steered` context is open; shared by all plural layers of a model."""
+    """The coefficients in force while a `steered` context is open; shared by all plural layers of a model.
 
+    `width` is the number C of coefficients of a row (None: not checked).
+    """
+
+    width: int | None = None
     coefficients: Tensor | None = None
     index: Tensor | None = None
     owner: int | None = None
@@ -36,7 +42,12 @@ class SteerState:
 
     @contextlib.contextmanager
     def set(self, coefficients: Tensor, index: Tensor | None = None) -> Iterator[None]:
-        """Put coefficients [R, C] (and index [R, T] into them) in force; ModelError from a second thread."""
+        """Put coefficients [R, C] (and index [R, T] into them) in force.
+
+        Raises ModelError from a second thread, and for coefficients of another width.
+        """
+        if coefficients.dim() != 2 or self.width not in (None, coefficients.shape[1]):
+            raise ModelError(f"coefficients are [rows, {self.width or 'C'}], got shape {list(coefficients.shape)}")
         me = threading.get_ident()
         with self.lock:
             if self.owner not in (None, me):
@@ -48,6 +59,10 @@ class SteerState:
         finally:
             self.coefficients, self.index, self.owner = before
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> SteerState:
+        """Itself: a copied model is steered together with its original (a lock cannot be copied)."""
+        return self
+
     def rows(self, tokens: Tensor) -> Tensor | None:
         """Coefficients shaped to broadcast over `tokens` [R, T, d]: [R, 1, C] or, with an index, [R, T, C]."""
         if self.coefficients is None:
@@ -55,6 +70,10 @@ class SteerState:
         if tokens.dim() != 3:
             raise ModelError("a plural layer needs inputs [rows, tokens, width]; this architecture flattens them")
         if self.index is not None:
+            if self.index.shape != tokens.shape[:2]:
+                raise ModelError(
+                    f"index {list(self.index.shape)} does not fit a batch of {list(tokens.shape[:2])} tokens"
+                )
             return self.coefficients[self.index]
         if self.coefficients.shape[0] not in (1, tokens.shape[0]):
             raise ModelError(
@@ -94,15 +113,20 @@ class Deltas(nn.Module):
         """The matrix Σ_j shares_j ΔW_j, shares [num] -> [out, in] (float32 or wider)."""
         shares = shares * self.scale
         if self.rank is None:
-            return torch.einsum("j,joi->oi", shares.to(self.full.dtype), self.full)
-        return torch.einsum("j,jor,jri->oi", shares.to(self.up.dtype), self.up, self.down)
+            return torch.einsum("j,joi->oi", shares, _wide(self.full))
+        return torch.einsum("j,jor,jri->oi", shares, _wide(self.up), _wide(self.down))
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 class PluralLinear(nn.Module):
     """A linear layer with a change per objective and a shared one; see the module's equation.
 
     `base` is an nn.Linear (or transformers' Conv1D, whose weight is transposed). Either kind of change may be absent
-    (None). Outside a `steered` context the layer is its base. A bias belongs to the base share.
+    (None). Outside a `steered` context the layer is its base. A bias belongs to the base share, which is 1 in layers
+    without a change per objective: the literal form (Σλ) W_0 + Σ λ_j ΔW_j is about the layers that are plural.
     """
 
     base: Any
@@ -110,7 +134,7 @@ class PluralLinear(nn.Module):
     def __init__(self, base: nn.Module, state: SteerState, objectives: Deltas | None, shared: Deltas | None) -> None:
         super().__init__()
         self.base, self.objectives, self.shared = base, objectives, shared
-        self._state = [state]  # in a list, so that it is no submodule and is not copied by deepcopy of parameters
+        self._state = [state]  # in a list, since nn.Module looks at plain attributes
 
     @property
     def state(self) -> SteerState:
@@ -124,25 +148,29 @@ class PluralLinear(nn.Module):
 
     def mix(self, inputs: Tensor, rows: Tensor) -> Tensor:
         """The module's equation: inputs [..., in], rows [..., C] (broadcastable) -> [..., out]."""
-        outputs = self.base(inputs) * rows[..., -1:].to(inputs.dtype)
-        if self.shared is not None:
-            outputs = outputs + self.shared(inputs, rows[..., -2:-1])
+        outputs = self.common(inputs, rows)
+        return outputs if self.objectives is None else outputs + self.objectives(inputs, rows[..., :-2])
+
+    def common(self, inputs: Tensor, rows: Tensor) -> Tensor:
+        """What does not depend on the weights: the base's and the shared terms; shapes as in `mix`."""
+        outputs = self.base(inputs)
         if self.objectives is not None:
-            outputs = outputs + self.objectives(inputs, rows[..., :-2])
-        return outputs
+            outputs = outputs * rows[..., -1:].to(outputs.dtype)
+        return outputs if self.shared is None else outputs + self.shared(inputs, rows[..., -2:-1])
 
     @torch.no_grad()
     def merged(self, coefficients: Tensor) -> tuple[Tensor, Tensor | None]:
         """(weight in the base's own layout, bias) for coefficients [C], mixed in float32."""
         coefficients = coefficients.float().to(self.base.weight.device)
-        weight = self.base.weight.float() * coefficients[-1]
+        base_share = 1.0 if self.objectives is None else float(coefficients[-1])
+        weight = self.base.weight.float() * base_share
         transposed = not isinstance(self.base, nn.Linear)
         for deltas, shares in ((self.shared, coefficients[-2:-1]), (self.objectives, coefficients[:-2])):
             if deltas is not None:
                 change = deltas.mixed(shares)
                 weight = weight + (change.T if transposed else change)
         bias = getattr(self.base, "bias", None)
-        return weight.to(self.base.weight.dtype), None if bias is None else bias * coefficients[-1].to(bias.dtype)
+        return weight.to(self.base.weight.dtype), None if bias is None else bias * base_share
 
 
 def sizes(layer: nn.Module) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pluralign.steering.deltas import PluralLinear
+from pluralign.steering.deltas import PluralLinear, sizes
 
 CHUNK_NUMBERS = 1 << 25
 """Logits (tokens x conditions x vocabulary) held at once; beyond it, chunks are recomputed in backward."""
@@ -46,10 +46,16 @@ def epilogue_of(config: Any) -> Epilogue:
 
 @dataclass(frozen=True)
 class Head:
-    """The output layer (plain or plural) and its epilogue."""
+    """The output layer (plain or plural) and its epilogue; at most `chunk_numbers` logits exist at once."""
 
     layer: nn.Module
     epilogue: Epilogue = Epilogue()
+    chunk_numbers: int = CHUNK_NUMBERS
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return sizes(self.layer.base if isinstance(self.layer, PluralLinear) else self.layer)[0]
 
     def logits(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """Logits under coefficients: hidden [..., d], rows [..., C] (broadcastable) -> [..., V]."""
@@ -60,10 +66,10 @@ class Head:
         """log p(target | hidden, λ) in nats, float32 [N, L].
 
         hidden [N, d], targets [N], coefficients [R, L, C], rows [N] (the row a token belongs to). Tokens are taken
-        in chunks so that at most CHUNK_NUMBERS logits exist at once.
+        in chunks, which are recomputed in backward.
         """
         num_conditions = coefficients.shape[1]
-        size = max(1, CHUNK_NUMBERS // (num_conditions * sizes_out(self.layer)))
+        size = max(1, self.chunk_numbers // (num_conditions * self.vocabulary_size))
         if len(targets) <= size:
             return self._chunk(hidden, targets, coefficients, rows)
         parts = []
@@ -85,9 +91,7 @@ class Head:
             return [self.epilogue(self.layer(hidden))] * coefficients.shape[1]
         if self.layer.objectives is None or not _same_but_weights(coefficients):
             return [self.logits(hidden, shares[rows]) for shares in coefficients.unbind(1)]
-        common = coefficients[:, 0].clone()
-        common[:, :-2] = 0.0
-        shared = _without_objectives(self.layer, hidden, common[rows])
+        shared = self.layer.common(hidden, coefficients[rows, 0])
         return [
             self.epilogue(shared + self.layer.objectives(hidden, shares[rows]))
             for shares in coefficients[..., :-2].unbind(1)
@@ -96,17 +100,6 @@ class Head:
 
 def _same_but_weights(coefficients: Tensor) -> bool:
     return bool((coefficients[:, :, -2:] == coefficients[:, :1, -2:]).all())
-
-
-def _without_objectives(layer: PluralLinear, hidden: Tensor, rows: Tensor) -> Tensor:
-    outputs = layer.base(hidden) * rows[:, -1:].to(hidden.dtype)
-    return outputs if layer.shared is None else outputs + layer.shared(hidden, rows[:, -2:-1])
-
-
-def sizes_out(layer: nn.Module) -> int:
-    """The vocabulary size of an output layer."""
-    base = layer.base if isinstance(layer, PluralLinear) else layer
-    return int(base.weight.shape[0])  # type: ignore[index]
 
 
 def target_logprobs(logits: Tensor, targets: Tensor) -> Tensor:

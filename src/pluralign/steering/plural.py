@@ -69,7 +69,7 @@ class PluralSteering:
             len(objectives), self.where, self.rank, self.shared_where, self.shared_rank, self.shared_alpha, self.seed
         )
         self._num = len(objectives)
-        self._state = install(model, spec, self.expand)
+        self._state = install(model, spec, self.expand, len(objectives) + 2)
 
     def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
         """Identity: nothing is written into the prompt."""

@@ -55,15 +55,17 @@ def layer_names(model: nn.Module, where: Where) -> list[str]:
     return chosen
 
 
-def install(model: nn.Module, spec: DeltaSpec, expand: Callable[[Tensor], Tensor]) -> SteerState:
+def install(
+    model: nn.Module, spec: DeltaSpec, expand: Callable[[Tensor], Tensor], width: int | None = None
+) -> SteerState:
     """Replace the layers that `spec` names by plural ones and give the model its `steer=` keyword.
 
-    `expand` turns weights [R, K] into coefficients [R, C]. All base parameters are frozen. Raises ModelError if the
+    `expand` turns weights [R, K] into coefficients [R, C], C = `width` (None: not checked). All base parameters are frozen. Raises ModelError if the
     model has been through here before.
     """
     if any(isinstance(module, PluralLinear) for module in model.modules()):
         raise ModelError("this model is steered already; load a fresh one")
-    state = SteerState()
+    state = SteerState(width)
     model.requires_grad_(False)
     own = set(layer_names(model, spec.where)) if spec.num_objectives else set()
     shared = set(layer_names(model, spec.shared_where)) if spec.shared_where else set()

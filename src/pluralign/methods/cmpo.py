@@ -1,0 +1,147 @@
+"""CMPO: conditional multi-objective preference optimisation, one model for every trade-off.
+
+    P(y_t | x, y_<t, λ) = softmax(Σ_j λ_j h_t W_j),   W_j = W_0 + ΔW_j                        (eq. 3.1)
+
+trained on pairs judged under weights λ: with constrained DPO (eq. 3.3, losses/dpo.py), or with the relative-reward
+regression δ_λ(y, y') = λ·(s(y) − s(y'))/τ (losses/regression.py).
+
+Source: Manyika, "Conditional multiobjective preference optimization", MIT MEng thesis, 2024 (methods.md A1).
+The recipe `thesis` is literal. The default differs from the thesis:
+1. Pairs are judged under drawn weights by λ·Δscore ("trade_off"), several weights at once, so that one pair is seen in
+   both orders; the thesis emits one weight per subset of objectives on which a reply is strictly better.
+2. The loss is the regression, which keeps the size of a difference; cDPO learns its sign alone.
+3. The trunk is frozen and ΔW_j has rank 16; the thesis trains full heads and LoRA on attention.
+4. Where there are comparisons but no scores, a linear reward model on the frozen trunk turns them into scores.
+5. Where ratings share a halo (mean correlation above .3), scores are made ipsative first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from pluralign.data.conversions.explode import explode
+from pluralign.data.conversions.ipsative import ipsative
+from pluralign.data.conversions.one_hot import one_hot
+from pluralign.data.conversions.power_set import power_set
+from pluralign.data.evidence import evidence
+from pluralign.data.group import Group
+from pluralign.data.halo import halo
+from pluralign.data.objective import Objective
+from pluralign.data.record import Record
+from pluralign.data.scaling import rescaled
+from pluralign.errors import DataError
+from pluralign.losses.dpo import CDPO
+from pluralign.losses.regression import Regression
+from pluralign.methods.contract import Facts, TrainingData, validation_groups
+from pluralign.policy import Policy
+from pluralign.scorers.linear_reward import reward_scores
+from pluralign.steering.plural import PluralSteering
+from pluralign.training.fit import fit
+from pluralign.training.optim import Optim
+from pluralign.training.run import Run
+from pluralign.training.source import GroupSource, Source
+from pluralign.training.tradeoff import TradeOffSource
+
+log = logging.getLogger("pluralign")
+HALO = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cmpo:
+    """One model that obeys any weights."""
+
+    facts: ClassVar[Facts] = Facts(
+        "Manyika 2024 (MIT thesis)", "ratings or comparisons per objective", "weights", "1", "1"
+    )
+
+    conversion: Literal["trade_off", "power_set", "one_hot"] = "trade_off"
+    """how feedback becomes judged pairs (thesis: power_set with the net-margin filter)"""
+    loss: Regression | CDPO = field(default_factory=Regression)
+    """regression (τ = .25 in units of a 0..4 score) or cDPO (thesis: β = .5, ε = .1)"""
+    optim: Optim = field(default_factory=lambda: Optim(steps=250, batch_size=32, lr=3e-4, head_lr=5e-3))
+    """the optimisation (batch_size in pairs; thesis: constant lr 5e-6, weight decay 1e-2)"""
+    steering: PluralSteering = field(default_factory=PluralSteering)
+    """which layers are plural (thesis: full heads, LoRA on attention, base_share sum)"""
+    weights_per_step: int = 4
+    """weights under which every pair of a step is judged (trade_off only)"""
+    feedback: Literal["auto", "scores", "comparisons"] = "auto"
+    """learn from scores, or from comparisons through a linear reward model; auto takes scores where all pairs have them"""
+    kappa: float = 4.4
+    """log-ratio in nats per standard deviation of a learnt reward (comparisons only; 1/τ of the regression)"""
+    ipsative: Literal["auto", "always", "never"] = "auto"
+    """take out what a reply's scores have in common; auto does so where they correlate above .3"""
+    score_span: float = 4.0
+    """every objective's range is scaled to this width, so that τ means the same on any data"""
+    checkpoint_every: int = 50
+    """steps between checkpoints"""
+
+    def new_steering(self, objectives: Sequence[Objective]) -> PluralSteering:
+        """Plural layers."""
+        return self.steering
+
+    def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy:
+        """Make scores comparable, judge pairs under weights, fit."""
+        loss, records, objectives = self._prepared(policy, data, run)
+        source = self._source(records, objectives, run.seed)
+        held_out = validation_groups(self._groups(data.validation, objectives)) if self._fixed else []
+        fit(policy, source, loss, run.stage("cmpo"), self.optim, held_out, checkpoint_every=self.checkpoint_every)
+        return policy
+
+    @property
+    def _fixed(self) -> bool:
+        return self.conversion != "trade_off"
+
+    def _prepared(
+        self, policy: Policy, data: TrainingData, run: Run
+    ) -> tuple[Regression | CDPO, Sequence[Record], tuple[Objective, ...]]:
+        """The loss, and records with scores in common units (signs need neither: cDPO is scale-free)."""
+        if not isinstance(self.loss, Regression):
+            records, objectives = self._without_halo(data.train, data.objectives)
+            log.info("cmpo: cDPO on %s pairs", self.conversion)
+            return self.loss, records, objectives
+        if self._learns_from_scores(data):
+            records, objectives = rescaled(data.train, data.objectives, self.score_span)
+            records, objectives = self._without_halo(records, objectives)
+            log.info("cmpo: regression on scores, τ = %g", self.loss.tau)
+            return self.loss, records, objectives
+        share = {"auto": None, "always": 0.9, "never": 0.0}[self.ipsative]
+        records, objectives = reward_scores(policy, data.train, data.objectives, run.seed, share)
+        log.info("cmpo: regression on rewards learnt from comparisons, κ = %g", self.kappa)
+        return dataclasses.replace(self.loss, tau=1.0 / self.kappa), records, objectives
+
+    def _learns_from_scores(self, data: TrainingData) -> bool:
+        found = [evidence(record, data.objectives) for record in data.train]
+        labelled = sum(int((~np.isnan(e.verdict)).sum()) for e in found)
+        sized = sum(int((~np.isnan(e.size)).sum()) for e in found)
+        if not labelled:
+            raise DataError("no two replies of a prompt are scored or compared on a common objective; check the data")
+        if self.feedback == "scores" and sized < labelled:
+            raise DataError("some pairs are compared but not scored; use --feedback comparisons (or auto)")
+        return self.feedback == "scores" or (self.feedback == "auto" and sized == labelled)
+
+    def _without_halo(
+        self, records: Sequence[Record], objectives: tuple[Objective, ...]
+    ) -> tuple[Sequence[Record], tuple[Objective, ...]]:
+        if self.ipsative == "never" or self._fixed or len(objectives) < 2:
+            return records, objectives
+        mean = halo(records, objectives).mean
+        if self.ipsative == "auto" and not (mean is not None and mean > HALO):
+            return records, objectives
+        log.info("cmpo: scores correlate at %.2f on average, so they are made ipsative", mean)
+        changed = ipsative(records, objectives)
+        return list(changed), changed.objectives
+
+    def _source(self, records: Sequence[Record], objectives: tuple[Objective, ...], seed: int) -> Source:
+        if self._fixed:
+            return GroupSource(self._groups(records, objectives), self.optim.batch_size, seed)
+        return TradeOffSource(records, objectives, seed, self.optim.batch_size, self.weights_per_step)
+
+    def _groups(self, records: Sequence[Record], objectives: Sequence[Objective]) -> list[Group]:
+        convert = power_set if self.conversion == "power_set" else one_hot
+        return [group for record in records for whole in convert(record, objectives) for group in explode(whole)]

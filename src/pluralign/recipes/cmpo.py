@@ -1,0 +1,38 @@
+"""Recipes of CMPO: every number set.
+
+default         low-rank heads, frozen trunk, regression on drawn trade-offs
+thesis          the thesis, literally: full heads, LoRA on attention, power set, cDPO, lr 5e-6, base_share "sum"
+thesis_scaled   the same data and loss with lr 3e-4, since 5e-6 does not move a small model in 250 steps
+"""
+
+from __future__ import annotations
+
+from pluralign.losses.dpo import CDPO
+from pluralign.methods.cmpo import Cmpo
+from pluralign.steering.plural import PluralSteering
+from pluralign.training.optim import Optim
+
+
+def default() -> Cmpo:
+    """Steers best in the lab; see docs/results.md."""
+    return Cmpo()
+
+
+def thesis() -> Cmpo:
+    """Manyika 2024. The LoRA rank is our choice (16, alpha 32): the thesis does not say."""
+    return Cmpo(
+        conversion="power_set",
+        loss=CDPO(beta=0.5, label_smoothing=0.1),
+        optim=Optim(steps=250, lr=5e-6, betas=(0.9, 0.999), weight_decay=1e-2, schedule="constant", warmup=0),
+        steering=PluralSteering(where="head", rank="full", shared_where="attention", base_share="sum"),
+    )
+
+
+def thesis_scaled() -> Cmpo:
+    """As `thesis`, with a learning rate that moves a small model."""
+    return Cmpo(
+        conversion="power_set",
+        loss=CDPO(beta=0.5, label_smoothing=0.1),
+        optim=Optim(steps=250, lr=3e-4, betas=(0.9, 0.999), weight_decay=1e-2, warmup=20),
+        steering=PluralSteering(where="head", rank="full", shared_where="attention", base_share="sum"),
+    )

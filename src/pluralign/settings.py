@@ -1,0 +1,51 @@
+"""Settings: frozen dataclasses to JSON and back, so that a run can be repeated from its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pluralign.errors import ConfigError
+
+
+def to_json(value: Any) -> Any:
+    """Plain JSON of a settings dataclass; nested ones carry their class name under "is"."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        return {"is": type(value).__name__, **fields}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    return value
+
+
+def from_json(kind: Any, value: Any) -> Any:
+    """The inverse of `to_json` for the annotated type `kind`. Raises ConfigError for fields it does not have."""
+    options = _alternatives(kind)
+    classes: dict[str, Any] = {
+        getattr(option, "__name__", ""): option for option in options if dataclasses.is_dataclass(option)
+    }
+    if isinstance(value, Mapping) and "is" in value:
+        return _instance(classes, value)
+    if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
+        return tuple(value)
+    return value
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+
+
+def _instance(classes: Mapping[str, Any], value: Mapping[str, Any]) -> Any:
+    cls = classes.get(value["is"])
+    if cls is None:
+        raise ConfigError(f"settings of {value['is']!r} stand where {', '.join(classes)} was expected")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(value) - {"is"} - {field.name for field in dataclasses.fields(cls) if field.init})
+    if unknown:
+        raise ConfigError(f"{cls.__name__} has no settings {', '.join(unknown)}; were they written by another version?")
+    return cls(**{name: from_json(hints[name], item) for name, item in value.items() if name != "is"})
