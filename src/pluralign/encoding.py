@@ -103,11 +103,12 @@ class Encoder:
     def text_ids(self, text: str) -> list[int]:
         """Ids of a person's text: special tokens in it are spelled out as plain text."""
         ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        if self._forbidden.isdisjoint(ids):
+        forbidden = self._forbidden.union(self.brackets or ())
+        if forbidden.isdisjoint(ids):
             return list(ids)
         # A vocabulary of whole words may hold "</s>" as a word of its own: unknown here, or left out.
         unknown = [] if self.tokenizer.unk_token_id is None else [self.tokenizer.unk_token_id]
-        return [kept for number in ids for kept in (unknown if number in self._forbidden else [number])]
+        return [kept for number in ids for kept in (unknown if number in forbidden else [number])]
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """Ids of a dialogue up to where the assistant answers, at least one. ModelError if the template refuses it."""

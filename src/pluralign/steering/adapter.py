@@ -15,6 +15,7 @@ from pluralign.data.objective import Objective
 from pluralign.data.record import Message
 from pluralign.encoding import Encoder
 from pluralign.errors import ConditionError
+from pluralign.steering.contract import spoken
 from pluralign.steering.deltas import SteerState
 from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
 
@@ -50,8 +51,8 @@ class AdapterSteering:
             model.requires_grad_(True)
 
     def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
-        """Identity."""
-        return tuple(messages)
+        """Identity (DataError where a turn claims to be a condition)."""
+        return spoken(messages)
 
     def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
         """One row."""

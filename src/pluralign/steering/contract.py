@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from pluralign.data.condition import Condition
 from pluralign.data.objective import Objective
 from pluralign.data.record import Message
-from pluralign.encoding import Encoder
+from pluralign.encoding import CONDITION, Encoder
+from pluralign.errors import DataError
 
 
 @runtime_checkable
@@ -56,6 +57,13 @@ class Steering(Protocol):
 
     def config(self) -> dict[str, Any]:
         """The fields, as JSON."""
+
+
+def spoken(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The dialogue as it is; DataError where a turn claims to be a condition, which only a steering may write."""
+    if any(message.role == CONDITION for message in messages):
+        raise DataError(f"a dialogue has no turn of role {CONDITION!r}; ask with a condition beside it")
+    return tuple(messages)
 
 
 def reference_coefficients(num_rows: int, num_objectives: int) -> Tensor:

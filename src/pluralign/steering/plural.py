@@ -20,6 +20,7 @@ from pluralign.data.objective import Objective
 from pluralign.data.record import Message
 from pluralign.encoding import Encoder
 from pluralign.errors import ConditionError, ConfigError
+from pluralign.steering.contract import spoken
 from pluralign.steering.deltas import SteerState
 from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
 
@@ -72,8 +73,8 @@ class PluralSteering:
         self._state = install(model, spec, self.expand, len(objectives) + 2)
 
     def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
-        """Identity: nothing is written into the prompt."""
-        return tuple(messages)
+        """Identity: nothing is written into the prompt (DataError where a turn claims to be a condition)."""
+        return spoken(messages)
 
     def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
         """One row."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from pluralign.data.record import Message
 from pluralign.encoding import CONDITION, Encoder
 from pluralign.errors import ConditionError
 from pluralign.steering.adapter import AdapterSteering
+from pluralign.steering.contract import spoken
 
 BRACKETS = ("<|condition|>", "<|/condition|>")
 
@@ -44,9 +45,7 @@ class PromptWeights(AdapterSteering):
         tokenizer = encoder.tokenizer
         tokenizer.add_special_tokens({"additional_special_tokens": list(BRACKETS)}, replace_extra_special_tokens=False)
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:  # type: ignore[operator]
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                model.resize_token_embeddings(len(tokenizer), mean_resizing=False)  # type: ignore[operator]
+            _lengthen(model, len(tokenizer), self.seed)
         encoder.brackets = tuple(tokenizer.convert_tokens_to_ids(list(BRACKETS)))
         super().attach(model, encoder, objectives)
         model.get_input_embeddings().requires_grad_(True)  # type: ignore[operator]
@@ -59,7 +58,23 @@ class PromptWeights(AdapterSteering):
     def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
         """The dialogue behind "name: 0.70, ..." for every objective, in the policy's order."""
         if condition is None:
-            return tuple(messages)
+            return spoken(messages)
         weights = vector(self.translate(condition, self._objectives), self._objectives)
         text = ", ".join(f"{name}: {weight:.2f}" for name, weight in zip(names(self._objectives), weights, strict=True))
-        return (Message(CONDITION, text), *messages)
+        return (Message(CONDITION, text), *spoken(messages))
+
+
+@torch.no_grad()
+def _lengthen(model: Any, num_tokens: int, seed: int) -> None:
+    """New embedding rows (and rows of the head): the mean of the old ones, plus a little noise to tell them apart.
+
+    The mean keeps the new tokens as unlikely as an average old one, so that the base hardly changes.
+    """
+    old = model.get_input_embeddings().num_embeddings
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        model.resize_token_embeddings(num_tokens, mean_resizing=False)
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+        new = layer.weight[old:]
+        noise = torch.randn(new.shape, generator=generator).to(new)
+        new.copy_(layer.weight[:old].mean(0) + 0.1 * layer.weight[:old].std() * noise)
