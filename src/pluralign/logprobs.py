@@ -23,11 +23,13 @@ TOKEN_BUDGET = 8192
 """Padded tokens of one batch when scoring many sequences without gradients."""
 
 
-def response_logprobs(policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor) -> Tensor:
+def response_logprobs(
+    policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor, states: Tensor | None = None
+) -> Tensor:
     """Σ_t log p(token t) over the masked tokens, float32 [R, L].
 
     input_ids [R, T] right-padded (padding follows every valid token, so causal attention needs no mask);
-    targets_mask [R, T] true where a token belongs to the response; coefficients [R, L, C].
+    targets_mask [R, T] true where a token belongs to the response; coefficients [R, L, C]. `states` [N, d]: the trunk's output where it is known already.
     """
     num_rows, num_conditions = coefficients.shape[:2]
     if num_conditions > 1 and not (policy.fused and _one_trunk(policy.steering, coefficients)):
@@ -38,7 +40,7 @@ def response_logprobs(policy: Policy, input_ids: Tensor, targets_mask: Tensor, c
     targets = input_ids[rows, columns + 1]
     with policy.steering.steered(policy.model, coefficients[:, 0]):
         if policy.fused:
-            hidden = trunk(policy.model, input_ids)[rows, columns]
+            hidden = trunk(policy.model, input_ids)[rows, columns] if states is None else states
             tokens = policy.head.token_logprobs(hidden, targets, coefficients, rows)
         else:
             logits = policy.model(input_ids=input_ids, use_cache=False).logits

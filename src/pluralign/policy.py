@@ -136,14 +136,27 @@ class Policy:
 
     def outputs(self, batch: Any) -> Outputs:
         """Differentiable log-probabilities of a `training.batching.Batch`; [R, L]."""
-        summed = logprobs.response_logprobs(self, batch.input_ids, batch.targets_mask, batch.coefficients)
+        states = None if batch.states is None else batch.states.gather(batch.rows)
+        summed = logprobs.response_logprobs(self, batch.input_ids, batch.targets_mask, batch.coefficients, states)
         return Outputs(summed, batch.reference, batch.targets_mask.sum(1))
 
     @torch.no_grad()
     def reference_logprobs(self, batch: Any) -> Tensor:
         """log π_ref(y|x) [R], summed over response tokens. Right only while the base is untouched or inside."""
         rows = self.reference_coefficients(len(batch.input_ids))[:, None]
-        return logprobs.response_logprobs(self, batch.input_ids, batch.targets_mask, rows)[:, 0]
+        states = None if batch.states is None else batch.states.gather(batch.rows)
+        return logprobs.response_logprobs(self, batch.input_ids, batch.targets_mask, rows, states)[:, 0]
+
+    @property
+    def frozen_trunk(self) -> bool:
+        """Whether hidden states before the head depend on nothing that is trained or asked."""
+        return self.fused and not self.steering.trunk_columns() and set(self.trainable()) <= {"heads"}
+
+    @torch.no_grad()
+    def trunk_states(self, batch: Any) -> Tensor:
+        """Hidden states [N, d] at the positions that predict the batch's response tokens, row after row."""
+        rows, columns = batch.targets_mask[:, 1:].nonzero(as_tuple=True)
+        return logprobs.trunk(self.model, batch.input_ids)[rows, columns]
 
     def logprobs(
         self,

@@ -117,6 +117,11 @@ class TabularPolicy:
         picked = logprobs.gather(2, responses[:, None, None].expand(-1, logprobs.shape[1], 1))[..., 0]
         return Outputs(picked, batch.reference, batch.lengths)
 
+    frozen_trunk = False
+
+    def trunk_states(self, batch: Batch) -> Tensor:
+        raise AssertionError("a table has no trunk")
+
     def reference_logprobs(self, batch: Batch) -> Tensor:
         prompts, responses = self._tokens(batch)
         return torch.log_softmax(self.model.reference[prompts], -1).gather(1, responses[:, None])[:, 0]

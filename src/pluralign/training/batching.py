@@ -25,6 +25,7 @@ from pluralign.losses.outputs import NOTHING, Judgements
 from pluralign.training.rows import Rows
 
 if TYPE_CHECKING:
+    from pluralign.training.states import TrunkStates
     from pluralign.training.trainable import Trainable
 
 Conditions = tuple[Condition | None, ...]
@@ -38,7 +39,7 @@ class Batch:
     coefficients [R, L, C] float32 (the steering's, one row per condition), judgements over P examples,
     reference [R] float32 (summed log π_ref, nats; NaN unknown), lengths [R] long (response tokens), rows [R] long
     (the rows' numbers in the cache: stable within a fit, equal numbers are equal ids), rejected (responses left out
-    because they do not fit).
+    because they do not fit), states (the frozen trunk's hidden states, where they are kept).
     """
 
     input_ids: Tensor
@@ -50,6 +51,7 @@ class Batch:
     lengths: Tensor
     rows: Tensor
     rejected: int = 0
+    states: TrunkStates | None = None
 
     @property
     def num_examples(self) -> int:
@@ -105,6 +107,7 @@ class Collator:
             lengths=targets.sum(1),
             rows=torch.tensor(plan.rows, dtype=torch.long),
             rejected=plan.rejected,
+            states=self.rows.states,
         )
 
     def plain(self, numbers: Sequence[int]) -> Batch:
@@ -120,6 +123,7 @@ class Collator:
             reference=torch.full((len(numbers),), math.nan),
             lengths=targets.sum(1),
             rows=torch.tensor(numbers, dtype=torch.long),
+            states=self.rows.states,
         )
 
     def _reference(self, number: int) -> float:

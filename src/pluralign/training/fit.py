@@ -32,6 +32,7 @@ from pluralign.training.reference import reference_logprobs
 from pluralign.training.rows import Rows
 from pluralign.training.run import Stage
 from pluralign.training.source import Source, check_same
+from pluralign.training.states import trunk_states
 from pluralign.training.stepper import Stepper
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def fit(
     with seeded(stage.seed):
         compute = Compute(stage.run.device, optim.precision)
         policy.model.to(compute.device)
-        collator = _collator(policy, source, groups, loss, compute, stage)
+        collator = _collator(policy, source, groups, loss, compute, stage, dropout)
         stepper = Stepper(policy, loss, optim, compute, collator, dropout)
         training = _Training(policy, source, stage, groups, stepper)
         training.resume()
@@ -118,7 +119,13 @@ def _check(loss: Loss, optim: Optim, checkpoint_every: int, validate_every: int)
 
 
 def _collator(
-    policy: Trainable, source: Source, validation: list[Group], loss: Loss, compute: Compute, stage: Stage
+    policy: Trainable,
+    source: Source,
+    validation: list[Group],
+    loss: Loss,
+    compute: Compute,
+    stage: Stage,
+    dropout: bool,
 ) -> Collator:
     """Tokenise everything once and compute the reference, before the policy changes."""
     rows = Rows(policy.encoder)
@@ -128,9 +135,10 @@ def _collator(
         log.warning("%d of %d responses do not fit and are left out", rows.rejected, len(numbers) + rows.rejected)
     if texts and not numbers:
         raise DataError("no response fits; raise max_length, or shorten the data")
+    policy.model.eval()
+    rows.states = None if dropout else trunk_states(policy, rows, numbers, compute)
     if not loss.needs_reference:
         return Collator(policy, rows)
-    policy.model.eval()
     for turn in (True, False):  # the main process computes and writes, then the others read
         if compute.is_main == turn:
             reference = reference_logprobs(policy, rows, numbers, compute, stage.run.cache)

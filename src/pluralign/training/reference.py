@@ -8,7 +8,7 @@ one whose values the model at hand does not give for a few probe rows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,12 @@ from pluralign.storage import atomic_write, fingerprint
 from pluralign.training.batching import Collator
 from pluralign.training.device import Compute
 from pluralign.training.progress import Progress
-from pluralign.training.rows import Rows
+from pluralign.training.rows import Rows, by_length
 
 if TYPE_CHECKING:
     from pluralign.training.trainable import Trainable
 
 FORMAT_VERSION = 1
-TOKENS_PER_BATCH = 8192
 PROBES = 4  # rows computed again when a file is read
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.3}  # nats, plus 1e-4 of the value: padding moves the last bits
 
@@ -116,7 +115,7 @@ def _compute(
 ) -> Tensor:
     values = torch.full((len(numbers),), torch.nan)
     collator = Collator(policy, rows)
-    for places in _by_length([rows.length(number) for number in numbers]):
+    for places in by_length([rows.length(number) for number in numbers]):
         batch = collator.plain([numbers[place] for place in places]).to(compute.device)
         with compute.autocast():
             values[places] = policy.reference_logprobs(batch).float().cpu()
@@ -128,12 +127,3 @@ def _compute(
             "(sample from it), and that its vocabulary covers the data"
         )
     return values
-
-
-def _by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places in batches of similar length, at most TOKENS_PER_BATCH padded tokens each, the longest first."""
-    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
-    while order:
-        size = max(1, TOKENS_PER_BATCH // lengths[order[0]])
-        yield order[:size]
-        order = order[size:]

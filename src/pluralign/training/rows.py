@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,15 +12,17 @@ from pluralign.storage import fingerprint
 from pluralign.training.progress import Progress
 
 if TYPE_CHECKING:
+    from pluralign.training.states import TrunkStates
     from pluralign.training.trainable import PairEncoder
 
+TOKENS_PER_BATCH = 8192
 Text = tuple[tuple[Message, ...], str]
 
 
 class Rows:
     """A cache from (messages, response) to a row number; the ids of row i are `ids[i]`, its prompt `prompts[i]` long.
 
-    A response that does not fit has no number (None) and is counted in `rejected`.
+    `states`: the frozen trunk's hidden states of all rows, where they are kept. A response that does not fit has no number (None) and is counted in `rejected`.
     """
 
     def __init__(self, encoder: PairEncoder) -> None:
@@ -28,6 +30,7 @@ class Rows:
         self.ids: list[np.ndarray] = []
         self.prompts: list[int] = []
         self.rejected = 0
+        self.states: TrunkStates | None = None
         self._numbers: dict[Text, int | None] = {}
 
     def __len__(self) -> int:
@@ -68,3 +71,12 @@ class Rows:
         lengths = np.array([(self.prompts[i], len(self.ids[i])) for i in numbers], dtype=np.int64)
         tokens = [self.ids[i].astype("<i4").tobytes() for i in numbers]
         return fingerprint(lengths.astype("<i8").tobytes(), b"".join(tokens))
+
+
+def by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places in batches of similar length, at most TOKENS_PER_BATCH padded tokens each, the longest first."""
+    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    while order:
+        size = max(1, TOKENS_PER_BATCH // lengths[order[0]])
+        yield order[:size]
+        order = order[size:]

@@ -56,6 +56,13 @@ class Trainable(Protocol):
     def reference_logprobs(self, batch: Batch) -> Tensor:
         """log π_ref(y|x) [R] of the batch's rows, unconditioned, without gradient."""
 
+    @property
+    def frozen_trunk(self) -> bool:
+        """Whether hidden states before the head depend on nothing that is trained or asked."""
+
+    def trunk_states(self, batch: Batch) -> Tensor:
+        """Hidden states [N, d] at the positions that predict the batch's response tokens, without gradient."""
+
     def coefficients(self, conditions: Sequence[Condition | None]) -> Tensor:
         """[L, C] coefficients of conditions; None is the unconditioned policy."""
 
