@@ -33,17 +33,18 @@ def load_base(
     with _model_errors(source), _quiet():
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         _check_decoder_only(config, source)
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    model, loading = loaded
     _check_complete(loading, source)
     _check_causal(model.eval(), source)
     if adapter is not None:
         model = _merge_adapter(model, adapter)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model.to(device).eval(), tokenizer  # type: ignore[arg-type]
+    return model.to(device).eval(), tokenizer
 
 
 def _place(source: str | Path) -> str:

@@ -133,7 +133,9 @@ def head_agrees(model: Any, head: Head, steering: Steering, num_objectives: int)
 def _amplified(layer: nn.Module) -> Iterator[None]:
     """The head's base gives logits as large as a trained model's (up to 40)."""
     base = getattr(layer, "base", layer)
-    hook = base.register_forward_hook(lambda _module, _inputs, logits: logits * (40.0 / logits.abs().max()))
+    hook = base.register_forward_hook(
+        lambda _module, _inputs, logits: logits * (40.0 / logits.abs().max().clamp_min(1e-6))
+    )
     try:
         yield
     finally:

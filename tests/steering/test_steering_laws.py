@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import K, ids, policy, shake, steered_logits
 from torch import nn
 
 from pluralign.data.condition import Feedback, Targets, Weights
@@ -20,6 +19,7 @@ from pluralign.steering.deltas import Deltas, PluralLinear, SteerState
 from pluralign.steering.none import NoSteering
 from pluralign.steering.plural import PluralSteering
 from pluralign.steering.prompt.weights import PromptWeights
+from tiny import K, ids, policy, shake, steered_logits
 
 PLURAL = {
     "head": lambda **o: PluralSteering(rank=4, **o),
@@ -74,7 +74,9 @@ def test_a_mix_of_logits_is_the_mix_of_the_matrices(rank, shares, seed):
 @pytest.mark.parametrize("parts", [(True, True), (True, False), (False, True)])
 def test_the_merged_layer_is_the_mixed_one(rank, bias, parts):
     torch.manual_seed(3)
-    made = [Deltas(num, 5, 7, rank, scale) if part else None for num, scale, part in zip((K, 1), (1, 2), parts)]
+    made = [
+        Deltas(num, 5, 7, rank, scale) if part else None for num, scale, part in zip((K, 1), (1, 2), parts, strict=True)
+    ]
     layer = PluralLinear(nn.Linear(7, 5, bias=bias), SteerState(), made[0], made[1])
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
@@ -233,7 +235,7 @@ def test_strength_scales_the_change():
 
 def test_conditions_that_a_steering_cannot_read_are_refused_with_an_example():
     for condition in (Targets({"kind": 1.0}), Feedback("be kind")):
-        with pytest.raises(ConditionError, match="kind=0.33"):
+        with pytest.raises(ConditionError, match=r"kind=0\.33"):
             policy(PluralSteering()).coefficients([condition])
         with pytest.raises(ConditionError, match="weights"):
             policy(PromptWeights()).check(condition)

@@ -26,8 +26,10 @@ class Steering(Protocol):
 
     kind: ClassVar[str]
     accepts: ClassVar[tuple[type, ...]]
-    reference_inside: bool
-    """Whether the untrained base can still be computed from the trained model (coefficients 0 .. 0, 0, 1)."""
+
+    @property
+    def reference_inside(self) -> bool:
+        """Whether the untrained base can still be computed from the trained model (coefficients 0 .. 0, 0, 1)."""
 
     def translate(self, condition: Condition, objectives: Sequence[Objective]) -> Condition:
         """The condition in this mechanism's own kind; ConditionError with a reason where it cannot be read."""

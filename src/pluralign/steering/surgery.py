@@ -176,7 +176,8 @@ def checkpoint_gradients(model: Any, state: SteerState) -> None:
     def contexts() -> tuple[Any, Any]:
         return contextlib.nullcontext(), _restored(state, state.coefficients, state.index)
 
-    model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": contexts})
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable  # old name
+    enable({"use_reentrant": False, "context_fn": contexts})
 
 
 @contextlib.contextmanager
