@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pluralign.data.check import ROLES
 from pluralign.data.record import Message
-from pluralign.errors import ConfigError, ModelError
+from pluralign.errors import ConfigError, DataError, ModelError
 
 CONDITION = "condition"
 PROMPT_SEGMENT, CONDITION_SEGMENT = 0, 1
@@ -37,6 +38,7 @@ TEMPLATES = {
 }
 """Templates for models without one: 'plain' is {prompt}{response}; 'thesis' is the CMPO thesis' (methods.md A1)."""
 
+_Roles = tuple[tuple[str, str], ...]
 _SENTINEL = re.compile("\ue000(\\d+)\ue001")
 
 
@@ -77,7 +79,7 @@ class Encoder:
         self._forbidden = (special | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
         self.template_text = self._template_text()
         self._start = self._start_ids()
-        self._pieces: dict[tuple[str, ...], list[str]] = {}
+        self._pieces: dict[tuple[_Roles, bool], list[str]] = {}
 
     def _template_text(self) -> str:
         if self.template is None:
@@ -115,7 +117,7 @@ class Encoder:
         roles, texts = _merge_condition(messages)
         ids: list[int] = list(self._start)
         segments = [PROMPT_SEGMENT] * len(ids)
-        for piece in self._template_pieces(roles):
+        for piece in self._template_pieces(roles, bool(texts) and texts[0].role == CONDITION):
             found = _SENTINEL.fullmatch(piece)
             new, segment = self._slot(texts[int(found[1])]) if found else (self._template_ids(piece), PROMPT_SEGMENT)
             ids += new
@@ -136,20 +138,39 @@ class Encoder:
     def _template_ids(self, piece: str) -> list[int]:
         return list(self.tokenizer(piece, add_special_tokens=False).input_ids)
 
-    def _template_pieces(self, roles: tuple[tuple[str, str], ...]) -> list[str]:
-        """The template's fixed pieces and the sentinels of the texts, in order (cached per sequence of roles)."""
-        if roles not in self._pieces:
-            rendered = self._render([{"role": role, "content": content} for role, content in roles])
-            pieces = [piece for piece in re.split("(\ue000\\d+\ue001)", rendered) if piece]
-            found = sorted(int(match[1]) for match in map(_SENTINEL.fullmatch, pieces) if match)
-            asked = sorted(int(number) for _, content in roles for number in _SENTINEL.findall(content))
-            if found != asked:
-                raise ModelError(
-                    f"the chat template drops or repeats a turn of the roles {[role for role, _ in roles]}; "
-                    "use --template with one that writes each turn once"
-                )
-            self._pieces[roles] = pieces  # type: ignore[index]
-        return self._pieces[roles]  # type: ignore[index]
+    def _template_pieces(self, roles: _Roles, condition: bool) -> list[str]:
+        """The template's fixed pieces and the sentinels of the texts, in order (cached per sequence of roles).
+
+        `condition`: the first turn is (or begins with) a condition. Where the template has no place for a system turn
+        that is nothing but the condition, the condition follows the begin token.
+        """
+        if (roles, condition) not in self._pieces:
+            try:
+                pieces = self._split(roles)
+            except ModelError:
+                if not condition or not _SENTINEL.fullmatch(roles[0][1]):
+                    raise
+                pieces = self._after_begin(roles[0][1], self._split(roles[1:]))
+            self._pieces[roles, condition] = pieces
+        return self._pieces[roles, condition]
+
+    def _after_begin(self, condition: str, pieces: list[str]) -> list[str]:
+        begin = self.tokenizer.bos_token or ""
+        if not begin or not pieces[0].startswith(begin):
+            return [condition, *pieces]
+        return [piece for piece in (begin, condition, pieces[0][len(begin) :]) if piece] + pieces[1:]
+
+    def _split(self, roles: _Roles) -> list[str]:
+        rendered = self._render([{"role": role, "content": content} for role, content in roles])
+        pieces = [piece for piece in re.split("(\ue000\\d+\ue001)", rendered) if piece]
+        found = sorted(int(match[1]) for match in map(_SENTINEL.fullmatch, pieces) if match)
+        asked = sorted(int(number) for _, content in roles for number in _SENTINEL.findall(content))
+        if found != asked:
+            raise ModelError(
+                f"the chat template drops or repeats a turn of the roles {[role for role, _ in roles]}; "
+                "use --template with one that writes each turn once"
+            )
+        return pieces
 
     def _render(self, turns: list[dict[str, str]]) -> str:
         try:
@@ -190,8 +211,14 @@ class Encoder:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def _merge_condition(messages: Sequence[Message]) -> tuple[tuple[tuple[str, str], ...], list[Message]]:
-    """Roles with sentinel contents, and the messages they stand for; a condition joins the system turn."""
+def _merge_condition(messages: Sequence[Message]) -> tuple[_Roles, list[Message]]:
+    """Roles with sentinel contents, and the messages they stand for; a condition joins the system turn.
+
+    Raises DataError for a role that is none: templates write roles between special tokens.
+    """
+    for number, message in enumerate(messages):
+        if message.role not in ROLES and (message.role != CONDITION or number > 0):
+            raise DataError(f"messages[{number}].role must be one of {', '.join(ROLES)}, got {message.role!r:.80}")
     roles: list[tuple[str, str]] = []
     for number, message in enumerate(messages):
         mark = f"\ue000{number}\ue001"
