@@ -14,7 +14,7 @@ help: ## show this list
 setup: $(STAMP) ## make .venv (any other target does this by itself)
 
 demo: $(STAMP) ## the main job: lab, replies, ratings, training, report (about 3 minutes)
-	$(BIN)/pluralign demo
+	$(BIN)/pluralign demo --overwrite
 
 test: $(STAMP) ## every test but the slow ones
 	$(PYTEST) -n $(JOBS) -m "not slow"

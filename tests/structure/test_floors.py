@@ -13,7 +13,7 @@ FLOORS = (
     (("training",), ("sampling", "scorers")),
     (("lab", "methods"),),
     (("evaluation",),),
-    (("recipes",), ("api", "bench", "serving")),
+    (("recipes",), ("api", "bench", "serving"), ("commands", "demo", "results")),
     (("cli",), ("__main__",)),
 )
 RUNG = {room: rung for rung, rooms in enumerate(sum(FLOORS, ())) for room in rooms}
