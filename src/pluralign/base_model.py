@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pluralign.errors import ConfigError, ModelError
+from pluralign.errors import ConfigError, ModelError, StorageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -30,7 +30,7 @@ def load_base(
     if dtype not in DTYPES:
         raise ConfigError(f"dtype is one of {', '.join(DTYPES)}, got {dtype!r}")
     name = _place(source)
-    with _model_errors(source), _quiet():
+    with _model_errors(source), quiet():
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         _check_decoder_only(config, source)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -102,7 +102,7 @@ def _model_errors(source: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No 'Loading weights' bars and notices for models that load in a moment; errors still raise."""
     from transformers.utils import logging as transformers_logging
 
@@ -128,7 +128,7 @@ def _merge_adapter(model: Any, adapter: str | Path) -> Any:
     for file in ("adapter_config.json", "adapter_model.safetensors"):  # peft would read a pickle otherwise
         if not (Path(adapter) / file).is_file():
             raise ModelError(f"{adapter} is no peft adapter folder: it has no {file}")
-    with _model_errors(adapter), _quiet():
+    with _model_errors(adapter), quiet():
         kind = PeftConfig.from_pretrained(str(adapter)).peft_type
         if kind != "LORA":
             raise ModelError(f"{adapter} is a peft {kind} adapter; only LoRA can be merged into the weights")
@@ -153,9 +153,23 @@ def plain_model(model: Any, state: dict[str, Tensor]) -> Any:
 
     config = type(model.config).from_dict(model.config.to_dict())
     config.tie_word_embeddings = False
-    with _quiet():
+    with quiet():
         plain = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
     plain.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, strict=True)
     if model.generation_config is not None:
         plain.generation_config = model.generation_config
     return plain.to(model.device).eval()
+
+
+def save_base(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a plain Hugging Face folder. Raises StorageError (or OSError) where the disk refuses."""
+    try:
+        with quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except OSError:
+        raise
+    except Exception as error:  # safetensors and tokenizers report a full disk in exceptions of their own
+        raise StorageError(f"cannot write {folder}: {error}; nothing was left half-written. Free space") from error
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors lets only the owner read

@@ -50,6 +50,8 @@ class Policy:
         self.objectives = unique(objectives)
         self.bounds = bounds or Bounds()
         self.lineage: dict[str, Any] = dict(lineage or {})
+        if "base_fingerprint" not in self.lineage:
+            self.lineage["base_fingerprint"] = weights_fingerprint(model)
         steering.attach(model, encoder, self.objectives)
         self.head = Head(model.get_output_embeddings(), epilogue_of(model.config))
         self.fused = logprobs.head_agrees(model, self.head, steering, self.num_objectives)
@@ -89,10 +91,11 @@ class Policy:
     def load(cls, folder: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Policy:
         """Read a policy folder. Raises ModelError, DataError or FormatVersionError with what is wrong with it."""
         about, tensors = policy_folder.read(folder)
-        model, tokenizer = load_base(Path(folder) / "base", dtype=dtype, device=device)
-        encoder = Encoder(tokenizer, **about.encoder)
-        policy = cls(model, encoder, about.steering, about.objectives, about.bounds, about.lineage)
-        load_deltas(model, tensors)
+        model, tokenizer = load_base(Path(folder) / policy_folder.BASE, dtype=dtype, device=device)
+        with policy_folder.damage(folder):
+            encoder = Encoder(tokenizer, **about.encoder)
+            policy = cls(model, encoder, about.steering, about.objectives, about.bounds, about.lineage)
+            load_deltas(model, tensors)
         return policy
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from pluralign import __version__
-from pluralign.base_model import plain_model
+from pluralign.base_model import plain_model, save_base
 from pluralign.data.condition import Bounds
 from pluralign.data.objective import Objective
-from pluralign.errors import ConfigError, DataError, ModelError
+from pluralign.errors import ConfigError, DataError, FormatVersionError, ModelError, PluralignError
 from pluralign.plugins import load_class, module_names
 from pluralign.steering.contract import Steering
 from pluralign.steering.surgery import base_state
@@ -59,8 +60,7 @@ def write(policy: Policy, folder: str | Path, overwrite: bool) -> Path:
         if policy.model.config.tie_word_embeddings:
             base.config.tie_word_embeddings = True
             base.tie_weights()
-        base.save_pretrained(temporary / BASE)
-        policy.encoder.tokenizer.save_pretrained(temporary / BASE)
+        save_base(base, policy.encoder.tokenizer, temporary / BASE)
         tensors = {name: tensor.contiguous() for name, tensor in policy.steering_state().items()}
         atomic_write(temporary / CHANGES, save(tensors, {"format": "pt"}))
         write_json(temporary / ABOUT, describe(policy))
@@ -86,6 +86,20 @@ def _outside(cls: type) -> str:
     return f"{cls.__module__}:{cls.__name__}"
 
 
+@contextlib.contextmanager
+def damage(folder: str | Path) -> Iterator[None]:
+    """Turn whatever wrong values in policy.json lead to into a DataError that names the file."""
+    path = Path(folder) / ABOUT
+    try:
+        yield
+    except (ModelError, FormatVersionError):
+        raise
+    except PluralignError as error:
+        raise DataError(getattr(error, "reason", None) or str(error), path=path) from error
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise DataError(f"is damaged: {type(error).__name__} {error}", path=path) from error
+
+
 def read(folder: str | Path) -> tuple[About, dict[str, Tensor]]:
     """policy.json and the changes. Raises ModelError, DataError or FormatVersionError."""
     from safetensors import SafetensorError
@@ -98,10 +112,10 @@ def read(folder: str | Path) -> tuple[About, dict[str, Tensor]]:
     if not isinstance(value, dict):
         raise DataError("must be a JSON object", path=path)
     check_format_version(value.get("format_version"), FORMAT_VERSION, path)
-    try:
+    if not (Path(folder) / BASE).is_dir():  # a relative path would be taken for a hub id
+        raise ModelError(f"{folder} is no whole policy folder: it has no {BASE}/ with the base model")
+    with damage(folder):
         about = _about(value)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"is damaged: {type(error).__name__} {error}", path=path) from error
     try:
         tensors = load((Path(folder) / CHANGES).read_bytes())
     except (SafetensorError, OSError) as error:
@@ -111,6 +125,8 @@ def read(folder: str | Path) -> tuple[About, dict[str, Tensor]]:
 
 def _about(value: Mapping[str, Any]) -> About:
     steering = dict(value["steering"])
+    if not isinstance(value["bounds"]["simplex"], bool):
+        raise TypeError("bounds.simplex must be true or false")
     return About(
         steering=make_steering(steering.pop("kind"), steering),
         objectives=tuple(Objective.from_json(item) for item in value["objectives"]),
