@@ -44,7 +44,7 @@ HOMES = {
     "peft": ("base_model", "steering", "export"),
     "accelerate": ("training",),
     "torch.distributed": ("training",),
-    "tyro": ("cli",),
+    "tyro": ("cli", "commands"),
     "fastapi": ("serving",),
     "ray": ("sampling.ray",),
     "trl": ("bench",),
