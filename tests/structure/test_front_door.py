@@ -55,7 +55,7 @@ def test_a_quick_answer(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert facts["code"] == 0
     assert facts["heavy"] == [], "heavy imports belong inside the calls that need them"
     assert facts["seconds"] < MAX_CPU_SECONDS  # type: ignore[operator]
-    assert len(told.splitlines()) > 3
+    assert len(told.splitlines()) >= 3
 
 
 @needs_cli
