@@ -10,7 +10,7 @@ FLOORS = (
     (("errors",), ("plugins", "settings", "storage"), ("data",)),
     (("encoding", "losses"), ("base_model", "steering")),
     (("logprobs", "policy_folder"), ("policy",), ("reward_model",)),
-    (("training",), ("sampling", "scorers")),
+    (("model_card", "training"), ("export", "sampling", "scorers")),
     (("lab", "methods"),),
     (("evaluation",),),
     (("recipes",), ("api", "bench", "serving"), ("commands", "demo", "results")),
