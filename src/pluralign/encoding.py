@@ -102,9 +102,13 @@ class Encoder:
         """What a policy folder keeps to rebuild this encoder beside its tokenizer."""
         return {"template": self.template, "max_length": self.max_length, "truncate": self.truncate}
 
+    def chat_template(self) -> str:
+        """The template for programs that only know a tokenizer's chat template: it writes the begin token itself."""
+        return ("{{ bos_token }}" if self._start else "") + self.template_text
+
     def text_ids(self, text: str) -> list[int]:
         """Ids of a person's text: special tokens in it are spelled out as plain text."""
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
         forbidden = self._forbidden.union(self.brackets or ())
         if forbidden.isdisjoint(ids):
             return list(ids)

@@ -8,6 +8,7 @@ the pool; h are the trunk's last hidden states at the response's tokens. Cheap e
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from pluralign.logprobs import by_length, pad, trunk
 from pluralign.policy import Policy
 from pluralign.training.progress import Progress
 
+log = logging.getLogger("pluralign")
 Array = NDArray[np.float64]
 PENALTIES = (10.0, 100.0, 1000.0)
 HELD_OUT = 0.2
@@ -51,6 +53,8 @@ def features(policy: Policy, records: Sequence[Record]) -> list[Array]:
     width = policy.model.get_input_embeddings().embedding_dim
     raw = np.full((len(pairs), 3 * width + 1), np.nan)
     places = [place for place, pair in enumerate(pairs) if pair is not None]
+    if len(places) < len(pairs):
+        log.warning("%d of %d responses do not fit and are left out", len(pairs) - len(places), len(pairs))
     lengths = [len(pairs[place][0]) + len(pairs[place][1]) for place in places]  # type: ignore[index]
     with Progress("reading the replies", len(places)) as bar:
         for batch in by_length(lengths):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -35,7 +35,7 @@ class AdapterSteering:
     """LoRA's alpha"""
     seed: int = 0
     """of the adapter's initial values"""
-    _state: SteerState | None = field(default=None, init=False, repr=False, compare=False)
+    _state: ClassVar[SteerState | None] = None  # the instance's own once attached; no field: it is no setting
 
     @property
     def reference_inside(self) -> bool:
@@ -46,7 +46,9 @@ class AdapterSteering:
         """Add the adapter, or make every weight trainable."""
         spec = DeltaSpec(0, "head", 1, self.shared_where, self.shared_rank, self.shared_alpha, self.seed)
         self._num = len(objectives)
-        self._state = install(model, spec, self.expand, len(objectives) + 2)
+        self._state = install(  # type: ignore[misc]
+            model, spec, self.expand, len(objectives) + 2
+        )
         if self.shared_where is None:
             model.requires_grad_(True)
 

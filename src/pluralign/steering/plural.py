@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -50,8 +50,12 @@ class PluralSteering:
     """share of the base matrix: one, or the sum of the weights (literal CMPO)"""
     seed: int = 0
     """of the changes' initial values"""
-    reference_inside: bool = field(default=True, init=False)
-    _state: SteerState | None = field(default=None, init=False, repr=False, compare=False)
+    _state: ClassVar[SteerState | None] = None  # the instance's own once attached; no field: it is no setting
+
+    @property
+    def reference_inside(self) -> bool:
+        """Always: coefficients of 0 leave every change out."""
+        return True
 
     def __post_init__(self) -> None:
         if self.base_share not in ("one", "sum"):
@@ -70,7 +74,9 @@ class PluralSteering:
             len(objectives), self.where, self.rank, self.shared_where, self.shared_rank, self.shared_alpha, self.seed
         )
         self._num = len(objectives)
-        self._state = install(model, spec, self.expand, len(objectives) + 2)
+        self._state = install(  # type: ignore[misc]
+            model, spec, self.expand, len(objectives) + 2
+        )
 
     def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
         """Identity: nothing is written into the prompt (DataError where a turn claims to be a condition)."""
@@ -124,7 +130,4 @@ class PluralSteering:
 
     def config(self) -> dict[str, Any]:
         """The constructor's fields."""
-        hidden = {"reference_inside", "_state"}
-        return {
-            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in hidden | {"kind", "accepts"}
-        }
+        return {each.name: getattr(self, each.name) for each in fields(self)}

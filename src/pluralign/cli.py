@@ -1,0 +1,252 @@
+"""The command line: the only file that reads argv. Each verb is the public call of the same name.
+
+Heavy libraries are imported inside the call that needs them, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pluralign.errors import ConfigError, PluralignError
+
+VERBS = {
+    "demo": "the main job in three minutes, on the shipped lab",
+    "train": "train a method: pluralign train METHOD --data FILE --model MODEL --out RUN",
+    "sample": "ask a policy: pluralign sample RUN --prompt TEXT --steer WEIGHTS",
+    "evaluate": "write a report: pluralign evaluate RUN --out FOLDER [--data FILE]",
+    "score": "score records with a scorer: pluralign score FILE --scorer lab --out FILE",
+    "export": "write a plain Hugging Face model: pluralign export RUN --steer WEIGHTS --out FOLDER",
+    "data": "look after data: pluralign data validate|convert|readers",
+    "methods": "list the methods",
+    "results": "repeat the lab's results table (docs/results.md)",
+}
+EPILOGUE = (
+    "Everywhere: --quiet (warnings only), --json (machine-readable result), --debug (traceback), --allow-extrapolation "
+    "(lift the bounds of weights on purpose). `pluralign VERB --help` shows a verb's options."
+)
+
+
+@dataclasses.dataclass
+class Common:
+    """Flags that every verb knows."""
+
+    quiet: bool = False
+    json: bool = False
+    debug: bool = False
+    allow_extrapolation: bool = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 2 for an error of the user's, 130 after Ctrl-C."""
+    arguments, common = _common(list(sys.argv[1:] if argv is None else argv))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("pluralign").setLevel(logging.WARNING if common.quiet else logging.INFO)
+    try:
+        return _run(arguments, common)
+    except PluralignError as error:
+        if common.debug:
+            traceback.print_exc()
+        print(f"pluralign: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("pluralign: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _common(arguments: list[str]) -> tuple[list[str], Common]:
+    common = Common()
+    for field in dataclasses.fields(Common):
+        flag = "--" + field.name.replace("_", "-")
+        if flag in arguments:
+            setattr(common, field.name, True)
+            arguments = [argument for argument in arguments if argument != flag]
+    return arguments, common
+
+
+def _run(arguments: list[str], common: Common) -> int:
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(_help())
+        return 0
+    if arguments[0] in ("--version", "-V"):
+        from pluralign import __version__
+
+        print(__version__)
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        raise ConfigError(f"unknown verb {verb!r}; known are: {', '.join(VERBS)}. See pluralign --help")
+    return _COMMANDS[verb](rest, common)
+
+
+def _help() -> str:
+    lines = [f"  {verb:<10} {text}" for verb, text in VERBS.items()]
+    return "\n".join(["usage: pluralign VERB ...", "", *lines, "", EPILOGUE])
+
+
+def _parse(function: Callable[..., Any], arguments: list[str], prog: str) -> Any:
+    import tyro
+
+    return tyro.cli(function, args=arguments, prog=f"pluralign {prog}")
+
+
+def _print(value: Any, common: Common, text: Callable[[], Any]) -> None:
+    """JSON with --json, else what `text` prints."""
+    if common.json:
+        print(json.dumps(value, ensure_ascii=False))
+    else:
+        text()
+
+
+def _demo(arguments: list[str], common: Common) -> int:
+    from pluralign.demo import demo, show
+
+    result = _parse(demo, arguments, "demo")
+    _print(result.report.to_json(), common, lambda: show(result))
+    return 0
+
+
+def _methods(arguments: list[str], common: Common) -> int:
+    from pluralign import api
+
+    if arguments:
+        raise ConfigError(f"methods takes no arguments, got {arguments}")
+    rows = {name: api.about_method(name) for name in api.method_names()}
+    _print(rows, common, lambda: [print(f"{name:<10} {text}") for name, text in rows.items()])
+    return 0
+
+
+def _train(arguments: list[str], common: Common) -> int:
+    from pluralign import api
+
+    if arguments[:1] in ([], ["--help"], ["-h"]):
+        print("usage: pluralign train METHOD [--recipe NAME] [--from RUN] --data FILE --model MODEL --out RUN\n")
+        for name in api.method_names():
+            print(f"  {name:<10} {api.about_method(name)}")
+        print("\n`pluralign train METHOD --help` shows a method's options and recipes.")
+        return 0
+    if arguments[0] == "--from":
+        return _train_again(arguments[1:], common)
+    name, rest = arguments[0], arguments[1:]
+    chosen, rest = _option(rest, "--recipe", "default")
+    method, options = _parse_train(name, api.recipe(name, chosen), None, rest)
+    return _finish_training(method, options, ["train", *arguments], common)
+
+
+def _train_again(arguments: list[str], common: Common) -> int:
+    from pluralign import api
+
+    if not arguments:
+        raise ConfigError("--from takes a run folder: pluralign train --from RUN --out NEW_RUN")
+    method, known = api.settings_of_run(arguments[0])
+    method, options = _parse_train(type(method).__name__.lower(), method, known, arguments[1:])
+    return _finish_training(method, options, ["train", "--from", *arguments], common)
+
+
+def _option(arguments: list[str], flag: str, default: str) -> tuple[str, list[str]]:
+    """Take `flag VALUE` (or flag=VALUE) out of the arguments."""
+    for place, argument in enumerate(arguments):
+        if argument.startswith(flag + "="):
+            return argument[len(flag) + 1 :], arguments[:place] + arguments[place + 1 :]
+        if argument == flag:
+            if place + 1 == len(arguments):
+                raise ConfigError(f"{flag} takes a value")
+            return arguments[place + 1], arguments[:place] + arguments[place + 2 :]
+    return default, arguments
+
+
+def _parse_train(name: str, method: Any, known: dict[str, Any] | None, rest: list[str]) -> tuple[Any, Any]:
+    import tyro
+
+    from pluralign import api
+
+    flat = tyro.conf.arg(name="")
+    options: Any = dataclasses.MISSING
+    if known is not None:
+        paths = {key: Path(value) for key, value in known.items() if key in ("data", "validation", "adapter") and value}
+        lists = {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
+        options = api.TrainOptions(**{**known, **paths, **lists, "out": Path(_option(rest, "--out", "")[0] or ".")})
+        if not _option(rest, "--out", "")[0]:
+            raise ConfigError("say where the repeated run goes: --out NEW_RUN")
+
+    def command(
+        options: Annotated[api.TrainOptions, flat],
+        method: Annotated[type(method), flat] = method,  # type: ignore[valid-type]
+    ) -> tuple[Any, Any]:
+        return method, options
+
+    command.__doc__ = f"{sys.modules[type(method).__module__].__doc__}\nRecipes: {', '.join(api.recipe_names(name))}."
+    if options is not dataclasses.MISSING:
+        command.__defaults__ = (options, method)
+    # the annotations are values, not text: this function is made anew for every method
+    command.__annotations__ = {
+        "options": Annotated[api.TrainOptions, flat],
+        "method": Annotated[type(method), flat],
+    }
+    found: tuple[Any, Any] = tyro.cli(command, args=rest, prog=f"pluralign train {name}")
+    return found
+
+
+def _finish_training(method: Any, options: Any, command: list[str], common: Common) -> int:
+    from pluralign import api
+
+    api.train(method, options, command="pluralign " + " ".join(command))
+    where = options.out / "policy"
+    _print({"policy": str(where)}, common, lambda: print(f"trained: {where}"))
+    return 0
+
+
+def _call(name: str) -> Callable[[list[str], Common], int]:
+    """A verb whose options are the fields of a class in `commands`, and which runs itself."""
+
+    def command(arguments: list[str], common: Common) -> int:
+        from pluralign import commands
+
+        chosen = _parse(getattr(commands, name), arguments, name.lower())
+        value, text = chosen.run_(allow_extrapolation=common.allow_extrapolation)
+        _print(value, common, lambda: print(text))
+        return 0
+
+    return command
+
+
+def _data(arguments: list[str], common: Common) -> int:
+    from pluralign import commands
+
+    actions = {"validate": commands.Validate, "convert": commands.Convert, "readers": commands.Readers}
+    if arguments[:1] in ([], ["--help"], ["-h"]):
+        print("usage: pluralign data ACTION ...\n")
+        for action, cls in actions.items():
+            print(f"  {action:<10} {(cls.__doc__ or '').splitlines()[0]}")
+        return 0
+    if arguments[0] not in actions:
+        raise ConfigError(f"unknown action {arguments[0]!r}; known are: {', '.join(actions)}")
+    chosen = _parse(actions[arguments[0]], arguments[1:], f"data {arguments[0]}")
+    value, text = chosen.run_(allow_extrapolation=common.allow_extrapolation)
+    _print(value, common, lambda: print(text))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
+    "demo": _demo,
+    "train": _train,
+    "methods": _methods,
+    "data": _data,
+    "sample": _call("Sample"),
+    "evaluate": _call("Evaluate"),
+    "score": _call("Score"),
+    "export": _call("Export"),
+    "results": _call("Results"),
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,227 @@
+"""The verbs that are not training: their options as dataclasses, and what each prints. `cli.py` turns fields into flags.
+
+`run_` returns (a JSON-able value for --json, the text for people).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from pluralign import api
+from pluralign.data.condition import to_json
+from pluralign.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pluralign.policy import Policy
+
+Outcome = tuple[Any, str]
+
+
+def _policy(path: Path, device: str, allow_extrapolation: bool) -> Policy:
+    policy = api.load_policy(path, device)
+    if allow_extrapolation:
+        policy.bounds = replace(policy.bounds, allow_extrapolation=True)
+    return policy
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Ask a policy for replies under a condition."""
+
+    run: Positional[Path]
+    """run folder or policy folder"""
+    prompt: tuple[str, ...] = ()
+    """one or more prompts; none reads one per line from standard input"""
+    steer: str | None = None
+    """what is asked, e.g. 'helpful=.7,brief=.3 @1.5'; none leaves the policy unsteered"""
+    num: int = 1
+    """replies per prompt"""
+    seed: int = 0
+    """of the draws"""
+    temperature: float = 0.7
+    """0 is greedy"""
+    top_p: float = 1.0
+    """nucleus sampling"""
+    max_new_tokens: int = 128
+    """longest reply in tokens"""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N"""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """Replies, one block per prompt."""
+        prompts = list(self.prompt) or _standard_input()
+        condition = api.condition_of(self.steer)
+        policy = _policy(self.run, self.device, allow_extrapolation)
+        how = {"num": self.num, "seed": self.seed, "temperature": self.temperature, "top_p": self.top_p}
+        replies = api.sample(policy, prompts, condition, max_new_tokens=self.max_new_tokens, **how)  # type: ignore[arg-type]
+        asked = None if condition is None else to_json(condition)
+        value = {
+            "condition": asked,
+            "replies": [{"prompt": p, "texts": t} for p, t in zip(prompts, replies, strict=True)],
+        }
+        return value, "\n".join(text for texts in replies for text in texts)
+
+
+def _standard_input() -> list[str]:
+    import sys
+
+    prompts = [line.rstrip("\n") for line in sys.stdin if line.strip()] if not sys.stdin.isatty() else []
+    if not prompts:
+        raise ConfigError("give a prompt with --prompt, or one per line on standard input")
+    return prompts
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Write a report on a policy: the lab's card, or preference accuracy on your data."""
+
+    run: Positional[Path]
+    """run folder or policy folder"""
+    out: Path
+    """folder for report.html, report.json and pictures"""
+    data: Path | None = None
+    """records to judge the policy on; none evaluates a policy of the lab's objectives in the lab"""
+    reader: str = "auto"
+    """format of the data"""
+    limit: int | None = None
+    """use only so many records, drawn by the seed"""
+    split: Literal["validation", "test"] = "test"
+    """prompts of the lab (tune on validation, report on test)"""
+    seed: int = 0
+    """of the draws"""
+    temperature: float = 1.0
+    """of the lab's samples"""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N"""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """The report's folder and its summary."""
+        policy = _policy(self.run, self.device, allow_extrapolation)
+        data = api.load_data(self.data, self.reader, limit=self.limit, seed=self.seed) if self.data else None
+        report = api.evaluate(policy, data, seed=self.seed, temperature=self.temperature, split=self.split)
+        report.write(self.out)
+        return report.to_json(), f"{_rendered(report.table())}\nreport: {self.out / 'report.html'}"
+
+
+def _rendered(table: Any) -> str:
+    from io import StringIO
+
+    from rich.console import Console
+
+    buffer = StringIO()
+    Console(file=buffer, width=160).print(table)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score records: records in, the same records with scores out."""
+
+    data: Positional[Path]
+    """file of records"""
+    out: Path
+    """file of scored records (.jsonl or .jsonl.gz)"""
+    scorer: str = "lab"
+    """lab (the exact rules of the lab's six objectives), or module:Class of your own"""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """How many records were written."""
+        number = api.score(self.data, self.out, self.scorer)
+        return {"records": number, "out": str(self.out)}, f"{number} records scored: {self.out}"
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a plain Hugging Face model that answers as the policy does under one condition, with a model card."""
+
+    run: Positional[Path]
+    """run folder or policy folder"""
+    out: Path
+    """new folder"""
+    steer: str | None = None
+    """the condition to merge; none merges the policy as it answers unsteered"""
+    format: Literal["merged", "lora"] = "merged"
+    """a whole model, or one peft LoRA adapter beside the base"""
+    report: Path | None = None
+    """report.json whose numbers go into the model card"""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """The folder."""
+        policy = _policy(self.run, "cpu", allow_extrapolation)
+        api.export(policy, self.out, self.steer, self.format, self.report)
+        return {"out": str(self.out)}, f"exported: {self.out}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Repeat the lab's results table: every recipe, two seeds, test prompts; writes a Markdown page."""
+
+    out: Path = Path("docs/results.md")
+    """the page"""
+    seeds: tuple[int, ...] = (0, 1)
+    """one pool and training each"""
+    work: Path = Path("runs/results")
+    """where runs and reports stay; finished rows are not done again"""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """The table."""
+        from pluralign.results import results
+
+        rows = results(self.work, self.out, self.seeds)
+        return rows, self.out.read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Read a file to the end and say what it holds and what is wrong with it."""
+
+    file: Positional[Path]
+    """the file"""
+    reader: str = "auto"
+    """format; see `pluralign data readers`"""
+    on_error: Literal["raise", "skip"] = "skip"
+    """stop at the first bad row, or count them"""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """Counts, objectives, and the halo's advice."""
+        value = api.validate(self.file, self.reader, self.on_error)
+        lines = [f"{name}: {value[name]}" for name in ("reader", "objectives", "licence", "rows", "halo")]
+        return value, "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Convert a file to another format."""
+
+    source: Positional[Path]
+    """the file"""
+    out: Positional[Path]
+    """the new file"""
+    to: str = "pluralign"
+    """pluralign, or trl-FORMAT (trl-preference, trl-prompt-completion, ...)"""
+    reader: str = "auto"
+    """format of the source"""
+    conversational: bool = True
+    """TRL only: lists of messages instead of texts"""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """How many rows were written, and what could not be."""
+        value = api.convert(self.source, self.out, self.to, self.reader, self.conversational)
+        left = f"; left out: {value['left_out']}" if value["left_out"] else ""
+        return value, f"{value['rows']} rows: {self.out}{left}"
+
+
+@dataclass(frozen=True)
+class Readers:
+    """List the formats that can be read, with their columns."""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """Names and columns."""
+        from pluralign.data.readers.registry import find, reader_names
+
+        rows = {name: find(name).COLUMNS for name in reader_names()}
+        return rows, "\n".join(f"{name:<12} {columns}" for name, columns in rows.items())

@@ -1,0 +1,77 @@
+"""Preference accuracy of a policy on records, per objective (methods.md E1), beside length alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pluralign.data.condition import one_hot
+from pluralign.data.evidence import evidence
+from pluralign.data.objective import Objective
+from pluralign.data.record import Record
+from pluralign.errors import DataError
+from pluralign.evaluation.accuracy import Judged
+from pluralign.logprobs import sequence_logprobs
+from pluralign.policy import Policy
+from pluralign.training.progress import Progress
+
+
+@dataclass(frozen=True)
+class _Pair:
+    record: Record
+    chosen: int
+    rejected: int
+
+
+def judged(policy: Policy, records: Sequence[Record], objectives: Sequence[Objective]) -> list[Judged]:
+    """For every objective that tells some pair apart, the pairs as the policy asked for it alone sees them.
+
+    An unsteerable policy is asked for nothing. Pairs of which a response does not fit are left out. Raises DataError
+    where no pair is left.
+    """
+    rows = [_judge(policy, _pairs(records, objective), objective) for objective in objectives]
+    found = [row for row in rows if row is not None]
+    if not found:
+        raise DataError("no two replies of a prompt are scored or compared on an objective; nothing can be evaluated")
+    return found
+
+
+def _pairs(records: Sequence[Record], objective: Objective) -> list[_Pair]:
+    pairs = []
+    for record in records:
+        verdict = evidence(record, [objective]).verdict[:, :, 0]
+        first, second = np.nonzero(verdict > 0)
+        pairs += [_Pair(record, int(i), int(j)) for i, j in zip(first, second, strict=True)]
+    return pairs
+
+
+def _judge(policy: Policy, pairs: Sequence[_Pair], objective: Objective) -> Judged | None:
+    condition = one_hot(objective.name) if policy.steering.accepts else None
+    encoded, kept = [], []
+    for pair in pairs:
+        messages = policy.steering.write(pair.record.messages, condition)
+        replies = [pair.record.responses[place] for place in (pair.chosen, pair.rejected)]
+        both = [policy.encoder.pair(messages, reply.text, reply.finished) for reply in replies]
+        if both[0] is not None and both[1] is not None:
+            encoded += [both[0], both[1]]
+            kept.append(pair)
+    if not kept:
+        return None
+    own = policy.coefficients([condition])[0].expand(len(encoded), -1)
+    reference = policy.reference_coefficients(len(encoded))
+    with Progress(f"judging {objective.name}", 2 * len(encoded)) as bar:
+        scores = [sequence_logprobs(policy, encoded, c[:, None], bar.advance)[:, 0] for c in (own, reference)]
+    lengths = np.array([len(response) for _, response in encoded], dtype=float)
+    wide = [values.double().numpy() for values in scores]
+    return Judged(
+        objective.name,
+        wide[0][::2],
+        wide[0][1::2],
+        wide[1][::2],
+        wide[1][1::2],
+        lengths[::2],
+        lengths[1::2],
+        tuple(str(pair.record.messages) for pair in kept),
+    )

@@ -1,0 +1,45 @@
+"""The lab's job, from prompts to a trained policy: sample replies, let raters rate them, train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pluralign import lab
+from pluralign.data.record import Record
+from pluralign.lab import pool
+from pluralign.methods.contract import Method, TrainingData
+from pluralign.policy import Policy
+from pluralign.sampling.local import Decoding, sample
+from pluralign.steering.none import NoSteering
+from pluralign.training.run import Run
+
+Raters = Literal["noisy", "halo", "comparisons"]
+DECODING = Decoding(max_new_tokens=64, batch_size=512)
+
+
+def make_pool(seed: int = 0, num_prompts: int = pool.NUM_PROMPTS) -> list[Record]:
+    """Train prompts with four replies of the base each, and a corrupted fifth to half of them."""
+    base = Policy.from_base(lab.base_path("base"), NoSteering(shared_where=None), lab.objectives)
+    asked = pool.draw_prompts(num_prompts, seed)
+    sampled = sample(base, asked, None, pool.NUM_REPLIES, seed, DECODING, "sampling replies to rate")
+    return list(pool.add_corrupted(sampled, seed))
+
+
+def rate(records: list[Record], raters: Raters = "noisy", seed: int = 0, share: float = 1.0) -> list[Record]:
+    """The pool as people would have judged it; `share` of the comparisons only."""
+    if raters == "comparisons":
+        return list(lab.Comparisons(lab.NoisyRater(), seed, share).score(records))
+    rater = lab.NoisyRater() if raters == "noisy" else lab.HaloRater()
+    return list(lab.Ratings(rater, seed).score(records))
+
+
+def train_in_lab(method: Method, records: list[Record], folder: Path, seed: int = 0) -> Policy:
+    """Train a method on rated replies, starting from the shipped base; the run stays in `folder`."""
+    about = {
+        "method": type(method).__name__.lower(),
+        "data": [{"source": "lab", "licence": "Apache-2.0", "records": len(records)}],
+    }
+    policy = Policy.from_base(lab.base_path("base"), method.new_steering(lab.objectives), lab.objectives, lineage=about)
+    with Run(folder, seed=seed) as run:
+        return method.train(policy, TrainingData(records, lab.objectives), run)
