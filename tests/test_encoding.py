@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -12,12 +11,10 @@ from pluralign.data.condition import Weights
 from pluralign.data.record import Message, user
 from pluralign.encoding import CONDITION, CONDITION_SEGMENT, TEMPLATES, Encoder
 from pluralign.errors import ConfigError, DataError, ModelError
-from pluralign.lab.grammar import draw_reply, text_of
-from pluralign.lab.lexicon import topics
 from pluralign.lab.shipped import base_path
 from pluralign.steering.none import NoSteering
 from pluralign.steering.prompt.weights import BRACKETS, PromptWeights
-from tiny import config, model, policy, tokenizer
+from tiny import policy, tokenizer
 
 ROLE_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}</s>{% endfor %}"
@@ -216,88 +213,3 @@ def test_settings_out_of_range_are_refused():
     endless.eos_token = None
     with pytest.raises(ModelError, match="end token"):
         Encoder(endless)
-
-
-# -- length --------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=200)
-@given(
-    words=st.integers(0, 30),
-    answer=st.integers(0, 12),
-    limit=st.integers(2, 30),
-    condition=st.booleans(),
-    cut=st.booleans(),
-    kind=st.sampled_from(["chat", "plain"]),
-)
-@example(words=30, answer=1, limit=10, condition=True, cut=True, kind="chat")
-def test_the_prompt_is_cut_from_the_left_and_nothing_else(words, answer, limit, condition, cut, kind):
-    encoder = steered_encoder() if kind == "chat" else Encoder(tokenizer())
-    encoder.max_length, encoder.truncate = limit, "left" if cut else "reject"
-    messages = [*([Message(CONDITION, "kind")] if condition else []), *user("good nice " * words)]
-    whole, response = encoder.prompt(messages), encoder.response("short " * answer)
-    found = encoder.fit(whole, len(response))
-    kept_always = (1 if kind == "chat" else 0) + sum(whole.segments)
-    if len(whole.ids) + len(response) <= limit:
-        assert found == whole
-    elif not cut or limit - len(response) < kept_always + 1:
-        assert found is None
-    else:
-        assert len(found.ids) + len(response) == limit
-        assert sum(found.segments) == sum(whole.segments)
-        assert kind != "chat" or found.ids[0] == whole.ids[0]
-        tail = len(found.ids) - kept_always
-        assert [i for i, s in zip(found.ids, found.segments, strict=True) if not s][-tail:] == [
-            i for i, s in zip(whole.ids, whole.segments, strict=True) if not s
-        ][-tail:]
-    pair = encoder.pair(messages, "short " * answer)
-    assert (pair is None) == (found is None)
-    assert pair is None or pair == (list(found.ids), response)
-
-
-# -- responses -----------------------------------------------------------------------------------------------------
-
-
-def test_a_response_ends_unless_it_was_cut_off():
-    encoder = Encoder(tokenizer())
-    assert encoder.response("good") == [*encoder.text_ids("good"), encoder.end_id]
-    assert encoder.response("good", finished=False) == encoder.text_ids("good")
-    assert encoder.response("") == [encoder.end_id]
-
-
-def test_prompt_and_response_do_not_touch():
-    """Together 'a' + 'b' may become another token; apart they never do."""
-    made = AutoTokenizer.from_pretrained(base_path())
-    encoder = Encoder(made, "plain")
-    prompt, response = encoder.pair(user("1"), "0")
-    assert (prompt, response) == (encoder.text_ids("1"), [*encoder.text_ids("0"), encoder.end_id])
-
-
-@settings(max_examples=100)
-@given(seed=st.integers(0, 10_000))
-def test_replies_survive_encoding_and_decoding(seed):
-    import numpy as np
-
-    encoder = LAB[0]
-    rng = np.random.default_rng(seed)
-    text = text_of(draw_reply(rng, topics()[int(rng.integers(len(topics())))]))
-    ids = encoder.response(text)
-    assert encoder.decode(ids) == text
-    assert encoder.response(encoder.decode(ids)) == ids
-
-
-LAB = [Encoder(AutoTokenizer.from_pretrained(base_path()))]
-
-
-def test_real_tokenizers_of_others(real_data):
-    for name in ("stories260k", "stories_char105"):
-        encoder = Encoder(AutoTokenizer.from_pretrained(real_data / name))
-        text = "once upon a time there was a little girl."
-        assert encoder.decode(encoder.response(text)).lower().strip() == text
-        assert special_ids(encoder).isdisjoint(encoder.text_ids("</s> <s> a"))
-
-
-def test_an_encoder_tells_what_rebuilds_it():
-    encoder = Encoder(tokenizer(), "dialogue", max_length=9, truncate="reject")
-    assert Encoder(tokenizer(), **encoder.config()).config() == encoder.config()
-    assert torch.equal(*(model(config()).lm_head.weight for _ in range(2)))  # the tests' own model is deterministic

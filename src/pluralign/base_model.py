@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,8 @@ def _merge_adapter(model: Any, adapter: str | Path) -> Any:
     for file in ("adapter_config.json", "adapter_model.safetensors"):  # peft would read a pickle otherwise
         if not (Path(adapter) / file).is_file():
             raise ModelError(f"{adapter} is no peft adapter folder: it has no {file}")
-    with _model_errors(adapter), quiet():
+    with _model_errors(adapter), quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's use of transformers
         kind = PeftConfig.from_pretrained(str(adapter)).peft_type
         if kind != "LORA":
             raise ModelError(f"{adapter} is a peft {kind} adapter; only LoRA can be merged into the weights")
