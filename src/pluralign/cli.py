@@ -5,9 +5,11 @@ Heavy libraries are imported inside the call that needs them, so that help answe
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -28,8 +30,8 @@ VERBS = {
     "results": "repeat the lab's results table (docs/results.md)",
 }
 EPILOGUE = (
-    "Everywhere: --quiet (warnings only), --json (machine-readable result), --debug (traceback), --allow-extrapolation "
-    "(lift the bounds of weights on purpose). `pluralign VERB --help` shows a verb's options."
+    "Everywhere: --quiet (warnings only), --json (machine-readable result), --debug (traceback). With sample and export: "
+    "--allow-extrapolation (lift the bounds of weights on purpose). `pluralign VERB --help` shows a verb's options."
 )
 
 
@@ -49,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pluralign").setLevel(logging.WARNING if common.quiet else logging.INFO)
     try:
-        return _run(arguments, common)
+        code = _run(arguments, common)
+        sys.stdout.flush()
+        return code
     except PluralignError as error:
         if common.debug:
             traceback.print_exc()
@@ -59,8 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("pluralign: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        _drop_output()
         return 0
+    except OSError as error:
+        if common.debug:
+            traceback.print_exc()
+        where = f" ({error.filename})" if error.filename else ""
+        reason = error.strerror or error
+        print(f"pluralign: the system refused{where}: {reason}. Free space or check the path", file=sys.stderr)
+        _drop_output()
+        return 2
+
+
+def _drop_output() -> None:
+    """Nobody can read standard output any more: what is left in its buffer goes nowhere, without another error."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _common(arguments: list[str]) -> tuple[list[str], Common]:
@@ -85,6 +103,8 @@ def _run(arguments: list[str], common: Common) -> int:
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         raise ConfigError(f"unknown verb {verb!r}; known are: {', '.join(VERBS)}. See pluralign --help")
+    if common.allow_extrapolation and verb not in ("sample", "export"):
+        raise ConfigError("--allow-extrapolation acts where a policy is asked for weights: in sample and export")
     return _COMMANDS[verb](rest, common)
 
 
@@ -129,27 +149,33 @@ def _train(arguments: list[str], common: Common) -> int:
     from pluralign import api
 
     if arguments[:1] in ([], ["--help"], ["-h"]):
-        print("usage: pluralign train METHOD [--recipe NAME] [--from RUN] --data FILE --model MODEL --out RUN\n")
+        print("usage: pluralign train METHOD [--recipe NAME] --data FILE --model MODEL --out RUN")
+        print("       pluralign train --from RUN --out NEW_RUN\n")
         for name in api.method_names():
             print(f"  {name:<10} {api.about_method(name)}")
         print("\n`pluralign train METHOD --help` shows a method's options and recipes.")
         return 0
-    if arguments[0] == "--from":
-        return _train_again(arguments[1:], common)
+    earlier, rest = _option(arguments, "--from", "")
+    if earlier:
+        return _train_again(earlier, rest, ["train", *arguments], common)
     name, rest = arguments[0], arguments[1:]
     chosen, rest = _option(rest, "--recipe", "default")
     method, options = _parse_train(name, api.recipe(name, chosen), None, rest)
     return _finish_training(method, options, ["train", *arguments], common)
 
 
-def _train_again(arguments: list[str], common: Common) -> int:
+def _train_again(run: str, rest: list[str], command: list[str], common: Common) -> int:
+    """`train [METHOD] --from RUN --out NEW_RUN`: the settings of RUN, changed by whatever flags follow."""
     from pluralign import api
 
-    if not arguments:
-        raise ConfigError("--from takes a run folder: pluralign train --from RUN --out NEW_RUN")
-    method, known = api.settings_of_run(arguments[0])
-    method, options = _parse_train(type(method).__name__.lower(), method, known, arguments[1:])
-    return _finish_training(method, options, ["train", "--from", *arguments], common)
+    method, known = api.settings_of_run(run)
+    name = api.method_id(method)
+    if rest and not rest[0].startswith("-"):
+        if rest[0] != name:
+            raise ConfigError(f"{run} was trained with {name}, not with {rest[0]}; leave the method out")
+        rest = rest[1:]
+    method, options = _parse_train(name, method, known, rest)
+    return _finish_training(method, options, command, common)
 
 
 def _option(arguments: list[str], flag: str, default: str) -> tuple[str, list[str]]:
@@ -174,9 +200,13 @@ def _parse_train(name: str, method: Any, known: dict[str, Any] | None, rest: lis
     if known is not None:
         paths = {key: Path(value) for key, value in known.items() if key in ("data", "validation", "adapter") and value}
         lists = {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
-        options = api.TrainOptions(**{**known, **paths, **lists, "out": Path(_option(rest, "--out", "")[0] or ".")})
-        if not _option(rest, "--out", "")[0]:
+        where = _option(rest, "--out", "")[0]
+        if not where and not {"--help", "-h"}.intersection(rest):
             raise ConfigError("say where the repeated run goes: --out NEW_RUN")
+        try:
+            options = api.TrainOptions(**{**known, **paths, **lists, "out": Path(where or ".")})
+        except TypeError as error:
+            raise ConfigError(f"the run was trained with options of another version: {error}") from error
 
     def command(
         options: Annotated[api.TrainOptions, flat],

@@ -46,8 +46,8 @@ class Sample:
     """0 is greedy"""
     top_p: float = 1.0
     """nucleus sampling"""
-    max_new_tokens: int = 128
-    """longest reply in tokens"""
+    max_new_tokens: int | None = None
+    """longest reply in tokens; none means 128, or half the context where that is less"""
     device: str = "cpu"
     """cpu, cuda or cuda:N"""
 
@@ -190,6 +190,7 @@ class Validate:
         """Counts, objectives, and the halo's advice."""
         value = api.validate(self.file, self.reader, self.on_error)
         lines = [f"{name}: {value[name]}" for name in ("reader", "objectives", "licence", "rows", "halo")]
+        lines += [f"  {example}" for example in value["examples"]]
         return value, "\n".join(lines)
 
 

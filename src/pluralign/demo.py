@@ -88,6 +88,8 @@ def show(result: DemoResult, write: Callable[[str], None] = print) -> None:
 
 
 def _fresh(folder: Path, overwrite: bool) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; choose a folder with --out")
     if not folder.exists() or not any(folder.iterdir()):
         return folder
     if not overwrite:

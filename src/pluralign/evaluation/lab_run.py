@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pluralign import lab
 from pluralign.data.condition import from_vector
 from pluralign.data.record import Record, Response
 from pluralign.data.simplex import report_grid
+from pluralign.evaluation.reference import reference_of
 from pluralign.evaluation.report import Report, report
 from pluralign.evaluation.samples import Cell, Samples
 from pluralign.lab.optimum import sample_reference
@@ -44,13 +44,16 @@ class LabEvaluation:
     resamples: int = 500
     sweeps: bool = True
 
-    def samples(self, policy: Policy) -> Samples:
-        """Policy and base sampled on the grid (and, with `sweeps`, policy between three pairs of one-hots)."""
+    def samples(self, policy: Policy, base: Sequence[Cell] | None = None) -> Samples:
+        """Policy and base sampled on the grid (and, with `sweeps`, policy between three pairs of one-hots).
+
+        `base`: cells of an earlier `base_cells` of the same settings, so that several policies share them.
+        """
         records = list(lab.prompts(self.split))
         grid = report_grid(len(lab.objectives))
         cells = self._cells(policy, records, grid, self.seed, "sampling the policy")
         extra = self._cells(policy, records, _between(), self.seed + 1, "sampling sweeps") if self.sweeps else ()
-        base = self._base(policy, records, grid)
+        base = tuple(base) if base is not None else self.base_cells(policy)
         texts = {record.id: record.messages[-1].content for record in records}
         return Samples(lab.objectives, cells, base, extra, texts)
 
@@ -65,12 +68,16 @@ class LabEvaluation:
         ratios = _log_ratios(policy, drawn)
         return self._split(grid, [record for _, record in asked], drawn, ratios, len(records))
 
-    def _base(self, policy: Policy, records: Sequence[Record], grid: Array) -> tuple[Cell, ...]:
+    def base_cells(self, policy: Policy) -> tuple[Cell, ...]:
+        """The base sampled anew for every weight of the grid, in the same sizes."""
+        records, grid = list(lab.prompts(self.split)), report_grid(len(lab.objectives))
         asked = [record for row in grid for record in records for _ in range(self._num_each(row))]
         how = Decoding(self.temperature, max_new_tokens=MAX_REPLY, batch_size=512)
         drawn = [
             c[0]
-            for c in complete(base_of(policy), asked, [None] * len(asked), 1, self.seed + 2, how, "sampling the base")
+            for c in complete(
+                reference_of(policy), asked, [None] * len(asked), 1, self.seed + 2, how, "sampling the base"
+            )
         ]
         return self._split(grid, asked, drawn, np.zeros(len(drawn)), len(records))
 
@@ -85,23 +92,15 @@ class LabEvaluation:
             start = part.stop
         return tuple(cells)
 
-    def report(self, policy: Policy, title: str, about: dict[str, Any] | None = None) -> Report:
+    def report(
+        self, policy: Policy, title: str, about: dict[str, Any] | None = None, base: Sequence[Cell] | None = None
+    ) -> Report:
         """The report card with every table and reply."""
-        samples = self.samples(policy)
+        samples = self.samples(policy, base)
         yardstick = sample_reference(np.concatenate([cell.scores for cell in samples.base]))
         known = {"split": self.split, "seed": self.seed, "temperature": self.temperature, **(about or {})}
         with Progress("report card", 1):
             return report(samples, title, yardstick, known, resamples=self.resamples, seed=self.seed)
-
-
-def base_of(policy: Policy) -> Policy:
-    """A policy whose `None` condition is the base: the same one where the reference is inside and None means it."""
-    none = policy.coefficients([None])
-    if torch.equal(none, policy.reference_coefficients(1)) and policy.steering.reference_inside:
-        return policy
-    from pluralign.steering.none import NoSteering
-
-    return Policy.from_base(policy.lineage["base"], NoSteering(), policy.objectives)
 
 
 def _between() -> Array:
@@ -118,11 +117,8 @@ def _between() -> Array:
 
 def _log_ratios(policy: Policy, drawn: Sequence[Completion]) -> Array:
     """log π(y|x, λ) − log π_base(y|x) in nats of the replies as drawn."""
-    base = base_of(policy)
-    if base is policy:
-        rows = policy.reference_coefficients(len(drawn))[:, None]
-    else:
-        rows = base.coefficients([None] * len(drawn))[:, None]
+    base = reference_of(policy)
+    rows = base.reference_coefficients(len(drawn))[:, None]
     pairs = [(completion.prompt_ids, completion.ids) for completion in drawn]
     with Progress("distance to the base", len(pairs)) as bar:
         reference = sequence_logprobs(base, pairs, rows, bar.advance)[:, 0].double().numpy()

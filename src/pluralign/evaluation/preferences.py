@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pluralign.data.condition import one_hot
+from pluralign.data.condition import Condition, one_hot
 from pluralign.data.evidence import evidence
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record
 from pluralign.errors import DataError
 from pluralign.evaluation.accuracy import Judged
+from pluralign.evaluation.reference import reference_of
 from pluralign.logprobs import sequence_logprobs
 from pluralign.policy import Policy
 from pluralign.training.progress import Progress
+
+log = logging.getLogger("pluralign")
+Ids = tuple[list[int], list[int]]
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,18 @@ def judged(policy: Policy, records: Sequence[Record], objectives: Sequence[Objec
     An unsteerable policy is asked for nothing. Pairs of which a response does not fit are left out. Raises DataError
     where no pair is left.
     """
-    rows = [_judge(policy, _pairs(records, objective), objective) for objective in objectives]
+    pairs = {objective.name: _pairs(records, objective) for objective in objectives}
+    if not any(pairs.values()):
+        raise DataError(
+            "no two replies of a prompt are scored or compared on an objective (and differ); nothing can be evaluated"
+        )
+    base = reference_of(policy)
+    rows = [_judge(policy, base, pairs[objective.name], objective) for objective in objectives]
     found = [row for row in rows if row is not None]
     if not found:
-        raise DataError("no two replies of a prompt are scored or compared on an objective; nothing can be evaluated")
+        raise DataError(
+            f"no pair of replies fits max_length={policy.encoder.max_length}; shorten the data, or train with a larger one"
+        )
     return found
 
 
@@ -47,22 +60,30 @@ def _pairs(records: Sequence[Record], objective: Objective) -> list[_Pair]:
     return pairs
 
 
-def _judge(policy: Policy, pairs: Sequence[_Pair], objective: Objective) -> Judged | None:
+def _judge(policy: Policy, base: Policy, pairs: Sequence[_Pair], objective: Objective) -> Judged | None:
     condition = one_hot(objective.name) if policy.steering.accepts else None
-    encoded, kept = [], []
+    encoded: list[Ids] = []
+    plain: list[Ids] = []
+    kept = []
     for pair in pairs:
-        messages = policy.steering.write(pair.record.messages, condition)
-        replies = [pair.record.responses[place] for place in (pair.chosen, pair.rejected)]
-        both = [policy.encoder.pair(messages, reply.text, reply.finished) for reply in replies]
-        if both[0] is not None and both[1] is not None:
-            encoded += [both[0], both[1]]
+        asked, unasked = _encoded(policy, pair, condition), _encoded(base, pair, None)
+        if asked and unasked:
+            encoded += asked
+            plain += unasked
             kept.append(pair)
+    if len(kept) < len(pairs):
+        log.warning(
+            "%s: %d of %d pairs do not fit and are left out", objective.name, len(pairs) - len(kept), len(pairs)
+        )
     if not kept:
         return None
     own = policy.coefficients([condition])[0].expand(len(encoded), -1)
-    reference = policy.reference_coefficients(len(encoded))
+    reference = base.reference_coefficients(len(encoded))
     with Progress(f"judging {objective.name}", 2 * len(encoded)) as bar:
-        scores = [sequence_logprobs(policy, encoded, c[:, None], bar.advance)[:, 0] for c in (own, reference)]
+        scores = [
+            sequence_logprobs(model, ids, rows[:, None], bar.advance)[:, 0]
+            for model, ids, rows in ((policy, encoded, own), (base, plain, reference))
+        ]
     lengths = np.array([len(response) for _, response in encoded], dtype=float)
     wide = [values.double().numpy() for values in scores]
     return Judged(
@@ -75,3 +96,11 @@ def _judge(policy: Policy, pairs: Sequence[_Pair], objective: Objective) -> Judg
         lengths[1::2],
         tuple(str(pair.record.messages) for pair in kept),
     )
+
+
+def _encoded(policy: Policy, pair: _Pair, condition: Condition | None) -> list[Ids]:
+    """Ids of prompt and reply, chosen and rejected; nothing where one of them does not fit."""
+    messages = policy.steering.write(pair.record.messages, condition)
+    replies = [pair.record.responses[place] for place in (pair.chosen, pair.rejected)]
+    both = [policy.encoder.pair(messages, reply.text, reply.finished) for reply in replies]
+    return [ids for ids in both if ids is not None] if None not in both else []

@@ -29,13 +29,14 @@ from pluralign.data.conversions.explode import explode
 from pluralign.data.conversions.ipsative import ipsative
 from pluralign.data.conversions.one_hot import one_hot
 from pluralign.data.conversions.power_set import power_set
-from pluralign.data.evidence import evidence
+from pluralign.data.conversions.trade_off import trade_off
+from pluralign.data.evidence import Array, evidence
 from pluralign.data.group import Group
 from pluralign.data.halo import halo
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record
 from pluralign.data.scaling import rescaled
-from pluralign.errors import DataError
+from pluralign.errors import ConfigError, DataError
 from pluralign.losses.dpo import CDPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
@@ -87,11 +88,25 @@ class Cmpo:
 
     def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy:
         """Make scores comparable, judge pairs under weights, fit."""
+        self._check()
         loss, records, objectives = self._prepared(policy, data, run)
-        source = self._source(records, objectives, run.seed)
-        held_out = validation_groups(self._groups(data.validation, objectives)) if self._fixed else []
+        num = len(data.train)
+        source = self._source(records[:num], objectives, run.seed)
+        held_out = validation_groups(self._groups(records[num:], objectives))
         fit(policy, source, loss, run.stage("cmpo"), self.optim, held_out, checkpoint_every=self.checkpoint_every)
         return policy
+
+    def _check(self) -> None:
+        """Every setting acts or raises (ConfigError)."""
+        if self._fixed and self.ipsative == "always":
+            raise ConfigError(f"ipsative scores are made for trade_off only, not for {self.conversion}")
+        if self.feedback != "auto" and not isinstance(self.loss, Regression):
+            raise ConfigError(
+                "cDPO takes scores and comparisons alike: leave --feedback at auto, or use the regression"
+            )
+        for name, value in (("kappa", self.kappa), ("score_span", self.score_span)):
+            if not 0 < value < float("inf"):
+                raise ConfigError(f"{name} must be a finite number above 0, got {value}")
 
     @property
     def _fixed(self) -> bool:
@@ -100,25 +115,29 @@ class Cmpo:
     def _prepared(
         self, policy: Policy, data: TrainingData, run: Run
     ) -> tuple[Regression | CDPO, Sequence[Record], tuple[Objective, ...]]:
-        """The loss, and records with scores in common units (signs need neither: cDPO is scale-free)."""
+        """The loss, and train and validation records with scores in common units (cDPO needs none: it learns signs).
+
+        Standardising and taking out the halo look at the scores of both; no reward model is fitted on validation.
+        """
+        both = [*data.train, *data.validation]
         if not isinstance(self.loss, Regression):
-            records, objectives = self._without_halo(data.train, data.objectives)
+            records, objectives = self._without_halo(both, data.objectives)
             log.info("cmpo: cDPO on %s pairs", self.conversion)
             return self.loss, records, objectives
         if self._learns_from_scores(data):
-            records, objectives = rescaled(data.train, data.objectives, self.score_span)
+            records, objectives = rescaled(both, data.objectives, self.score_span)
             records, objectives = self._without_halo(records, objectives)
             log.info("cmpo: regression on scores, τ = %g", self.loss.tau)
             return self.loss, records, objectives
         share = {"auto": None, "always": 0.9, "never": 0.0}[self.ipsative]
-        records, objectives = reward_scores(policy, data.train, data.objectives, run.seed, share)
+        records, objectives = reward_scores(policy, both, data.objectives, run.seed, share, len(data.train))
         log.info("cmpo: regression on rewards learnt from comparisons, κ = %g", self.kappa)
         return dataclasses.replace(self.loss, tau=1.0 / self.kappa), records, objectives
 
     def _learns_from_scores(self, data: TrainingData) -> bool:
-        found = [evidence(record, data.objectives) for record in data.train]
-        labelled = sum(int((~np.isnan(e.verdict)).sum()) for e in found)
-        sized = sum(int((~np.isnan(e.size)).sum()) for e in found)
+        said = (evidence(record, data.objectives) for record in data.train)
+        found = [(each.verdict, each.size) for each in said]
+        labelled, sized = (sum(_between(values) for values in kind) for kind in zip(*found, strict=True))
         if not labelled:
             raise DataError("no two replies of a prompt are scored or compared on a common objective; check the data")
         if self.feedback == "scores" and sized < labelled:
@@ -143,5 +162,17 @@ class Cmpo:
         return TradeOffSource(records, objectives, seed, self.optim.batch_size, self.weights_per_step)
 
     def _groups(self, records: Sequence[Record], objectives: Sequence[Objective]) -> list[Group]:
+        """Fixed judgements; for trade_off, which draws its weights, those of validation: each objective alone and all."""
+        if self.conversion == "trade_off":
+            num = len(objectives)
+            weights = np.unique([*np.eye(num), np.full(num, 1 / num)], axis=0)
+            judged = (trade_off(record, objectives, weights) for record in records)
+            return [group for group in judged if group is not None]
         convert = power_set if self.conversion == "power_set" else one_hot
         return [group for record in records for whole in convert(record, objectives) for group in explode(whole)]
+
+
+def _between(values: Array) -> int:
+    """How many entries [N, N, K] are known of different replies (a reply's difference from itself says nothing)."""
+    known = ~np.isnan(values)
+    return int(known.sum()) - int(np.einsum("iik->", known.astype(int)))

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from pluralign.data.evidence import aggregate
+import numpy as np
+
+from pluralign.data.evidence import direction_signs, score_row
 from pluralign.data.group import Group
 from pluralign.data.objective import Objective
-from pluralign.data.record import Record
-from pluralign.errors import DataError
+from pluralign.data.record import Record, Response
+from pluralign.errors import ConfigError, DataError
 from pluralign.losses.sft import SFT
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
 from pluralign.policy import Policy
@@ -41,9 +43,15 @@ class Sft:
     epochs: float | None = 2.0
     """passes over the data (thesis: 2); None uses optim.steps"""
     best_share: float = 1.0
-    """share of each prompt's replies to imitate, the best by summed scores first; 1 takes all"""
+    """share of each prompt's replies to imitate, the best by summed scores first (each as a part of its range); 1 takes all"""
     steering: NoSteering = field(default_factory=NoSteering)
     """the adapter that is trained"""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.best_share <= 1:
+            raise ConfigError(f"best_share must be in (0, 1], got {self.best_share}")
+        if self.epochs is not None and not 0 < self.epochs < float("inf"):
+            raise ConfigError(f"epochs must be a finite number above 0 (or None), got {self.epochs}")
 
     def new_steering(self, objectives: Sequence[Objective]) -> NoSteering:
         """No steering."""
@@ -65,8 +73,14 @@ class Sft:
         return self.optim if self.epochs is None else replace(self.optim, steps=source.steps(self.epochs))
 
     def _groups(self, record: Record, data: TrainingData) -> Iterator[Group]:
-        replies = sorted(record.responses, key=lambda r: -sum(v or 0.0 for v in aggregate(r).values()))
+        replies = sorted(record.responses, key=lambda reply: -_worth(reply, data.objectives))
         kept = replies[: max(1, round(self.best_share * len(replies)))] if replies else []
         for reply in kept:
             if reply.text and not reply.extra.get("corrupted"):
                 yield Group(record.messages, (reply.text,), (None,), (), record.id)
+
+
+def _worth(reply: Response, objectives: Sequence[Objective]) -> float:
+    """The sum of the scores in units of their ranges, more is better; what is missing counts nothing."""
+    ranges = np.array([objective.high - objective.low for objective in objectives])
+    return float(np.nansum(score_row(reply, objectives) * direction_signs(objectives) / ranges))

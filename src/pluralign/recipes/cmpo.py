@@ -2,6 +2,7 @@
 
 default         low-rank heads, frozen trunk, regression on drawn trade-offs
 thesis          the thesis, literally: full heads, LoRA on attention, power set, cDPO, lr 5e-6, base_share "sum"
+signs           comparisons only, no reward model: cDPO on the sign of each trade-off
 thesis_scaled   the same data and loss with lr 3e-4, since 5e-6 does not move a small model in 250 steps
 """
 
@@ -36,3 +37,8 @@ def thesis_scaled() -> Cmpo:
         optim=Optim(steps=250, lr=3e-4, betas=(0.9, 0.999), weight_decay=1e-2, warmup=20),
         steering=PluralSteering(where="head", rank="full", shared_where="attention", base_share="sum"),
     )
+
+
+def signs() -> Cmpo:
+    """Comparisons without a reward model: cDPO on the sign of the trade-off (β = .25), low-rank heads, frozen trunk."""
+    return Cmpo(loss=CDPO(beta=0.25, label_smoothing=0.1))

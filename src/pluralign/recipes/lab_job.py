@@ -15,12 +15,13 @@ from pluralign.steering.none import NoSteering
 from pluralign.training.run import Run
 
 Raters = Literal["noisy", "halo", "comparisons"]
+World = Literal["base", "nano"]
 DECODING = Decoding(max_new_tokens=64, batch_size=512)
 
 
-def make_pool(seed: int = 0, num_prompts: int = pool.NUM_PROMPTS) -> list[Record]:
+def make_pool(seed: int = 0, num_prompts: int = pool.NUM_PROMPTS, world: World = "base") -> list[Record]:
     """Train prompts with four replies of the base each, and a corrupted fifth to half of them."""
-    base = Policy.from_base(lab.base_path("base"), NoSteering(shared_where=None), lab.objectives)
+    base = Policy.from_base(lab.base_path(world), NoSteering(shared_where=None), lab.objectives)
     asked = pool.draw_prompts(num_prompts, seed)
     sampled = sample(base, asked, None, pool.NUM_REPLIES, seed, DECODING, "sampling replies to rate")
     return list(pool.add_corrupted(sampled, seed))
@@ -34,7 +35,7 @@ def rate(records: list[Record], raters: Raters = "noisy", seed: int = 0, share: 
     return list(lab.Ratings(rater, seed).score(records))
 
 
-def train_in_lab(method: Method, records: list[Record], folder: Path, seed: int = 0) -> Policy:
+def train_in_lab(method: Method, records: list[Record], folder: Path, seed: int = 0, world: World = "base") -> Policy:
     """Train a method on rated replies, starting from the shipped base; the run stays in `folder`."""
     about = {
         "method": type(method).__name__.lower(),

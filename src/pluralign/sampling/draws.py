@@ -11,8 +11,8 @@ from pluralign.errors import ConfigError
 
 def uniforms(seed: int, count: int) -> np.ndarray:
     """Numbers in [0, 1) for the tokens of one reply, float64 [count]: a function of the seed alone (Philox)."""
-    if seed < 0:
-        raise ConfigError(f"a seed is a non-negative integer, got {seed}")
+    if not 0 <= seed < 2**128:
+        raise ConfigError(f"a seed is an integer in [0, 2^128), got {seed}")
     return np.random.Generator(np.random.Philox(key=seed)).random(count)
 
 

@@ -26,6 +26,10 @@ KEPT_SHARE = 0.85
 """A batch is thinned when no more than this share of its rows still runs: thinning copies the cache."""
 
 
+GREEDY = 1e-6
+"""Below this temperature a draw is greedy: float32 logits divided by it would overflow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One reply to make. `temperature` 0 is greedy; `top_p` in (0, 1]; `max_new_tokens` counts the end token."""
@@ -102,7 +106,7 @@ class Engine:
         encoder = self.policy.encoder
         prompt = encoder.prompt(self.policy.steering.write(request.messages, condition))
         fitted = encoder.fit(prompt, request.max_new_tokens)
-        limit = getattr(self.policy.model.config, "max_position_embeddings", None)
+        limit = context(self.policy)
         if fitted is None or (limit is not None and len(fitted.ids) + request.max_new_tokens > limit):
             raise ModelError(
                 f"a prompt of {len(prompt.ids)} tokens and {request.max_new_tokens} new ones do not fit "
@@ -111,6 +115,12 @@ class Engine:
         if not fitted.ids:
             raise ModelError("the prompt has no tokens; give a prompt")
         return fitted.ids
+
+
+def context(policy: Policy) -> int | None:
+    """Tokens that the model can read; None where its configuration does not say."""
+    limit = getattr(policy.model.config, "max_position_embeddings", None)
+    return int(limit) if limit else None
 
 
 class _Batch:
@@ -133,6 +143,7 @@ class _Batch:
         self.lengths = torch.zeros(len(requests), dtype=torch.long, device=device)
         self.ended = torch.zeros(len(requests), dtype=torch.bool, device=device)
         self.padded = True
+        self.last_place = (context(policy) or 2**31) - 1
         self.logprobs = torch.zeros(len(requests), dtype=torch.float64, device=device)
 
     @torch.no_grad()
@@ -165,7 +176,8 @@ class _Batch:
     def _logits(self, tokens: Tensor, mask: Tensor, cache: Any) -> Tensor:
         """Next-token logits [R, V]."""
         coefficients = self.coefficients[self.rows]
-        positions = (mask.long().cumsum(1) - 1).clamp_min(0)[:, -tokens.shape[1] :]
+        # a row that has ended stays until the batch is thinned: its place may lie beyond the model's context
+        positions = (mask.long().cumsum(1) - 1).clamp(0, self.last_place)[:, -tokens.shape[1] :]
         inputs = {
             "input_ids": tokens,
             "position_ids": positions,
@@ -181,7 +193,7 @@ class _Batch:
 
     def _choose(self, logits: Tensor, step: int) -> Tensor:
         """Next tokens [R, 1]; a row that has ended keeps its place until the batch is thinned, and is not recorded."""
-        greedy = self.temperature[self.rows] == 0
+        greedy = self.temperature[self.rows] < GREEDY
         safe = torch.where(greedy, 1.0, self.temperature[self.rows])
         logprobs = distribution(logits, safe, torch.where(greedy, 1.0, self.top_p[self.rows]))
         chosen = draw(logprobs, self.uniforms[self.rows, step])

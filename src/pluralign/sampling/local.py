@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pluralign.data.condition import Condition
 from pluralign.data.record import Record, Response
+from pluralign.errors import ConfigError
 from pluralign.policy import Policy
 from pluralign.sampling.engine import Completion, Engine, Request
 from pluralign.training.progress import Progress
@@ -34,7 +35,12 @@ def complete(
     """`num_each` replies to each record under its condition: one list per record.
 
     Reply number n (counted over all) is drawn with seed `seed · 2^32 + n`: it does not depend on the batching.
+    Raises ConfigError for less than one reply each or a seed outside [0, 2^64).
     """
+    if num_each < 1:
+        raise ConfigError(f"the number of replies must be at least 1, got {num_each}")
+    if not 0 <= seed < 2**64:
+        raise ConfigError(f"a seed is an integer in [0, 2^64), got {seed}")
     how = decoding or Decoding()
     requests = [
         Request(

@@ -53,6 +53,8 @@ def features(policy: Policy, records: Sequence[Record]) -> list[Array]:
     width = policy.model.get_input_embeddings().embedding_dim
     raw = np.full((len(pairs), 3 * width + 1), np.nan)
     places = [place for place, pair in enumerate(pairs) if pair is not None]
+    if not places:
+        raise DataError("no response fits; raise max_length, or shorten the data")
     if len(places) < len(pairs):
         log.warning("%d of %d responses do not fit and are left out", len(pairs) - len(places), len(pairs))
     lengths = [len(pairs[place][0]) + len(pairs[place][1]) for place in places]  # type: ignore[index]
@@ -84,13 +86,18 @@ def _states(policy: Policy, pairs: Sequence[tuple[list[int], list[int]]]) -> Arr
 
 
 def compared(records: Sequence[Record], pool: Sequence[Array], objectives: Sequence[Objective]) -> list[list[Compared]]:
-    """For every objective, the comparisons of each record (records without any left out)."""
+    """For every objective, the comparisons of each record (records without any left out).
+
+    Replies that do not fit and corrupted ones are compared with nothing.
+    """
     found: list[list[Compared]] = [[] for _ in objectives]
     for record, rows in zip(records, pool, strict=True):
         said = evidence(record, objectives)
+        corrupted = np.array([bool(response.extra.get("corrupted")) for response in record.responses])
+        unusable = np.isnan(rows).any(1) | corrupted
         for k, of_objective in enumerate(found):
             pairs = [(i, j) for i, j in said.pairs() if not np.isnan(said.verdict[i, j, k])]
-            pairs = [(i, j) for i, j in pairs if not np.isnan(rows[[i, j]]).any()]
+            pairs = [(i, j) for i, j in pairs if not (unusable[i] or unusable[j])]
             if pairs:
                 first, second = np.array(pairs).T
                 verdict = said.verdict[first, second, k]
@@ -128,7 +135,6 @@ def choose_penalty(parts: Sequence[Compared], seed: int) -> float:
     if num == 0:
         return PENALTIES[-1]
     held, kept = _joined([parts[i] for i in order[:num]]), _joined([parts[i] for i in order[num:]])
-    # the penalty is of a sum of losses: the same one would weigh more on the smaller part
     return min(PENALTIES, key=lambda penalty: log_loss(held, fit_ridge(kept, penalty)))
 
 
@@ -138,17 +144,19 @@ def reward_scores(
     objectives: Sequence[Objective],
     seed: int = 0,
     share: float | None = None,
+    num_fit: int | None = None,
 ) -> tuple[list[Record], tuple[Objective, ...]]:
     """The records with predicted scores on every objective (range ±3), and the objectives with that range.
 
     Predictions are standardised over the pool; `share` of a reply's mean over the objectives is then subtracted and
     they are standardised again (None: .9 where predictions correlate above .3, else nothing). Responses with
-    `extra["corrupted"]` are kept out of the fit and get -2.5 everywhere by construction. Raises DataError for an
+    `extra["corrupted"]` are kept out of the fit and get -2.5 everywhere by construction. With `num_fit` only the first
+    records' comparisons are learnt from. Raises DataError for an
     objective without comparisons.
     """
     pool = features(policy, records)
     columns = []
-    for objective, parts in zip(objectives, compared(records, pool, objectives), strict=True):
+    for objective, parts in zip(objectives, compared(records[:num_fit], pool[:num_fit], objectives), strict=True):
         if not parts:
             raise DataError(f"nobody compared replies on {objective.name!r}; leave the objective out with --objectives")
         data = _joined(parts)
@@ -163,7 +171,8 @@ def standardised(predictions: Array, usable: NDArray[np.bool_], share: float | N
     """Predictions [N, K] to mean 0, deviation 1 over the usable rows, less a common part, clipped to ±3."""
     scores = _z(predictions, usable)
     if scores.shape[1] > 1:
-        correlation: Array = np.atleast_2d(np.corrcoef(scores[usable & ~np.isnan(scores).any(1)].T))
+        known = scores[usable & ~np.isnan(scores).any(1)]  # z-scores: the mean product is the correlation
+        correlation: Array = known.T @ known / max(1, len(known))
         common = correlation[np.triu_indices(len(correlation), 1)].mean()
         taken = share if share is not None else (0.9 if common > 0.3 else 0.0)
         if taken:

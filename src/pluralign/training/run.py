@@ -54,7 +54,7 @@ class Run:
             raise ConfigError(f"seed must be in [0, 2^31), got {seed}")
         check_trackers(trackers)
         self.folder, self.seed, self.device = Path(folder), seed, device
-        self.config, self.command = dict(config or {}), command
+        self.config, self.command, self.resumed = dict(config or {}), command, resume
         self._check_folder(resume)
         self._lock = _lock(self.folder)
         try:
