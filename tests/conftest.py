@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+# Shapes written in annotations are checked at run time, here only; before anything of ours is imported.
+install_import_hook(
+    ["pluralign.steering.deltas", "pluralign.steering.head", "pluralign.steering.contract"], "beartype.beartype"
+)
 
 settings.register_profile(
     "pluralign", deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -14,6 +14,8 @@ from pluralign.data.objective import Objective
 from pluralign.encoding import Encoder
 from pluralign.policy import Policy
 
+torch.set_num_threads(1)  # these models are far too small to share
+
 WORDS = ["<unk>", "</s>", *":.,0123456789", "kind", "brief", "please", "tell", "me", "a", "joke", "now"]
 WORDS += ["good", "nice", "funny", "short", "long", "very", "and", "helpful"]
 OBJECTIVES = (Objective("kind"), Objective("brief"), Objective("funny"))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from torch import nn
 
 from pluralign.data.condition import Feedback, Targets, Weights
@@ -75,7 +76,8 @@ def test_a_mix_of_logits_is_the_mix_of_the_matrices(rank, shares, seed):
 def test_the_merged_layer_is_the_mixed_one(rank, bias, parts):
     torch.manual_seed(3)
     made = [
-        Deltas(num, 5, 7, rank, scale) if part else None for num, scale, part in zip((K, 1), (1, 2), parts, strict=True)
+        Deltas(num, 5, 7, rank, scale) if part else None
+        for num, scale, part in zip((K, 1), (1.0, 2.0), parts, strict=True)
     ]
     layer = PluralLinear(nn.Linear(7, 5, bias=bias), SteerState(), made[0], made[1])
     for parameter in layer.parameters():
@@ -263,3 +265,8 @@ def test_a_model_is_steered_once():
     steered = policy(PluralSteering())
     with pytest.raises(ModelError, match="already"):
         PluralSteering().attach(steered.model, steered.encoder, steered.objectives)
+
+
+def test_shapes_in_annotations_are_checked_while_testing():
+    with pytest.raises(TypeCheckError):
+        Deltas(K, 5, 7, None)(torch.zeros(2, 7), torch.zeros(2, K + 1))

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pluralign.data.condition import Condition
@@ -68,7 +69,7 @@ def spoken(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def reference_coefficients(num_rows: int, num_objectives: int) -> Tensor:
+def reference_coefficients(num_rows: int, num_objectives: int) -> Float[Tensor, "R C"]:
     """Coefficients [R, C] of the reference: no change, base share 1."""
     coefficients = torch.zeros(num_rows, num_objectives + 2)
     coefficients[:, -1] = 1.0

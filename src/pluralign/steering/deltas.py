@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,7 +42,7 @@ class SteerState:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @contextlib.contextmanager
-    def set(self, coefficients: Tensor, index: Tensor | None = None) -> Iterator[None]:
+    def set(self, coefficients: Float[Tensor, " *shape"], index: Int[Tensor, "R T"] | None = None) -> Iterator[None]:
         """Put coefficients [R, C] (and index [R, T] into them) in force.
 
         Raises ModelError from a second thread, and for coefficients of another width.
@@ -63,7 +64,7 @@ class SteerState:
         """Itself: a copied model is steered together with its original (a lock cannot be copied)."""
         return self
 
-    def rows(self, tokens: Tensor) -> Tensor | None:
+    def rows(self, tokens: Float[Tensor, " *shape"]) -> Tensor | None:
         """Coefficients shaped to broadcast over `tokens` [R, T, d]: [R, 1, C] or, with an index, [R, T, C]."""
         if self.coefficients is None:
             return None
@@ -99,7 +100,9 @@ class Deltas(nn.Module):
             self.down = nn.Parameter(torch.randn(num, rank, in_size) * in_size**-0.5)
             self.up = nn.Parameter(torch.zeros(num, out_size, rank))
 
-    def forward(self, inputs: Tensor, shares: Tensor) -> Tensor:
+    def forward(
+        self, inputs: Float[Tensor, "*N {self.in_size}"], shares: Float[Tensor, "*#N {self.num}"]
+    ) -> Float[Tensor, "*N {self.out_size}"]:
         """Σ_j shares_j ΔW_j x: inputs [..., in], shares [..., num] (broadcastable) -> [..., out]."""
         kind = inputs.dtype
         shares = shares.to(kind) * self.scale
@@ -109,7 +112,7 @@ class Deltas(nn.Module):
         inner = functional.linear(inputs, self.down.to(kind).flatten(0, 1)).unflatten(-1, (self.num, -1))
         return functional.linear((inner * shares[..., None]).flatten(-2), self.up.to(kind).transpose(0, 1).flatten(1))
 
-    def mixed(self, shares: Tensor) -> Tensor:
+    def mixed(self, shares: Float[Tensor, " {self.num}"]) -> Float[Tensor, "{self.out_size} {self.in_size}"]:
         """The matrix Σ_j shares_j ΔW_j, shares [num] -> [out, in] (float32 or wider)."""
         shares = shares * self.scale
         if self.rank is None:
@@ -141,17 +144,17 @@ class PluralLinear(nn.Module):
         """The steering in force."""
         return self._state[0]
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Float[Tensor, "*N in_size"]) -> Float[Tensor, "*N out_size"]:
         """[R, T, in] -> [R, T, out] under the coefficients in force."""
         rows = self.state.rows(inputs)
         return self.base(inputs) if rows is None else self.mix(inputs, rows)
 
-    def mix(self, inputs: Tensor, rows: Tensor) -> Tensor:
+    def mix(self, inputs: Float[Tensor, "*N in_size"], rows: Float[Tensor, "*#N C"]) -> Float[Tensor, "*N out_size"]:
         """The module's equation: inputs [..., in], rows [..., C] (broadcastable) -> [..., out]."""
         outputs = self.common(inputs, rows)
         return outputs if self.objectives is None else outputs + self.objectives(inputs, rows[..., :-2])
 
-    def common(self, inputs: Tensor, rows: Tensor) -> Tensor:
+    def common(self, inputs: Float[Tensor, "*N in_size"], rows: Float[Tensor, "*#N C"]) -> Float[Tensor, "*N out_size"]:
         """What does not depend on the weights: the base's and the shared terms; shapes as in `mix`."""
         outputs = self.base(inputs)
         if self.objectives is not None:
@@ -159,7 +162,9 @@ class PluralLinear(nn.Module):
         return outputs if self.shared is None else outputs + self.shared(inputs, rows[..., -2:-1])
 
     @torch.no_grad()
-    def merged(self, coefficients: Tensor) -> tuple[Tensor, Tensor | None]:
+    def merged(
+        self, coefficients: Float[Tensor, " C"]
+    ) -> tuple[Float[Tensor, "rows columns"], Float[Tensor, " out_size"] | None]:
         """(weight in the base's own layout, bias) for coefficients [C], mixed in float32."""
         coefficients = coefficients.float().to(self.base.weight.device)
         base_share = 1.0 if self.objectives is None else float(coefficients[-1])

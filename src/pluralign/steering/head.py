@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -28,7 +29,7 @@ class Epilogue:
     scale: float = 1.0
     soft_cap: float | None = None
 
-    def __call__(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: Float[Tensor, "*N V"]) -> Float[Tensor, "*N V"]:
         """[..., V] -> [..., V]."""
         if self.scale != 1.0:
             logits = logits * self.scale
@@ -57,12 +58,18 @@ class Head:
         """V."""
         return sizes(self.layer.base if isinstance(self.layer, PluralLinear) else self.layer)[0]
 
-    def logits(self, hidden: Tensor, rows: Tensor) -> Tensor:
+    def logits(self, hidden: Float[Tensor, "*N d"], rows: Float[Tensor, "*#N C"]) -> Float[Tensor, "*N V"]:
         """Logits under coefficients: hidden [..., d], rows [..., C] (broadcastable) -> [..., V]."""
         mixed = self.layer.mix(hidden, rows) if isinstance(self.layer, PluralLinear) else self.layer(hidden)
         return self.epilogue(mixed)
 
-    def token_logprobs(self, hidden: Tensor, targets: Tensor, coefficients: Tensor, rows: Tensor) -> Tensor:
+    def token_logprobs(
+        self,
+        hidden: Float[Tensor, "N d"],
+        targets: Int[Tensor, " N"],
+        coefficients: Float[Tensor, "R L C"],
+        rows: Int[Tensor, " N"],
+    ) -> Float[Tensor, "N L"]:
         """log p(target | hidden, λ) in nats, float32 [N, L].
 
         hidden [N, d], targets [N], coefficients [R, L, C], rows [N] (the row a token belongs to). Tokens are taken
@@ -102,7 +109,7 @@ def _same_but_weights(coefficients: Tensor) -> bool:
     return bool((coefficients[:, :, -2:] == coefficients[:, :1, -2:]).all())
 
 
-def target_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
+def target_logprobs(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
     """log softmax(logits)[target]: logits [N, V], targets [N] -> float32 [N]."""
     wide = logits.float()
     return wide.gather(-1, targets[:, None])[:, 0] - torch.logsumexp(wide, dim=-1)
