@@ -38,7 +38,7 @@ wheel: $(STAMP) ## build the wheel, install it in a fresh environment, run the d
 	$(BIN)/python -m build --wheel --outdir dist .
 	set -e; \
 	outside=$$(mktemp -d); \
-	trap 'rm -rf "$$outside"' EXIT; \
+	trap 'rm -rf "$$outside"' EXIT; trap 'exit 1' INT TERM HUP; \
 	$(BIN)/python -m venv "$$outside/venv"; \
 	"$$outside/venv/bin/python" -m pip install -q -c constraints.txt dist/*.whl; \
 	cd "$$outside" && venv/bin/pluralign demo

@@ -13,7 +13,7 @@ FLOORS = (
     (("model_card", "training"), ("export", "sampling", "scorers")),
     (("lab", "methods"),),
     (("evaluation",),),
-    (("recipes",), ("api", "bench", "serving"), ("commands", "demo", "results")),
+    (("recipes",), ("api", "bench", "serving"), ("demo", "results"), ("commands",)),
     (("cli",), ("__main__",)),
 )
 RUNG = {room: rung for rung, rooms in enumerate(sum(FLOORS, ())) for room in rooms}

@@ -45,10 +45,6 @@ def _run(folder: Path, *arguments: str) -> tuple[str, dict[str, object]]:
     return told, json.loads(facts)
 
 
-needs_cli = pytest.mark.skipif(not (SOURCE / "cli.py").exists(), reason="cli.py has not landed yet")
-
-
-@needs_cli
 @pytest.mark.parametrize("arguments", [("--help",), ("methods",)], ids=" ".join)
 def test_a_quick_answer(arguments: tuple[str, ...], tmp_path: Path) -> None:
     told, facts = _run(tmp_path, *arguments)
@@ -58,7 +54,6 @@ def test_a_quick_answer(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert len(told.splitlines()) >= 3
 
 
-@needs_cli
 def test_methods_names_every_method(tmp_path: Path) -> None:
     told, _ = _run(tmp_path, "methods")
     names = [path.stem for path in (SOURCE / "methods").glob("[a-z]*.py") if path.stem != "contract"]
