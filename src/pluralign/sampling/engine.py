@@ -151,45 +151,69 @@ class _Batch:
         """All replies, in the order of the requests."""
         from transformers import DynamicCache
 
-        tokens, mask = self._padded()
-        self.padded = not bool(mask.all())
         cache = DynamicCache(config=self.policy.model.config)
+        logits, mask = self._prefill(cache)
         step = 0
-        while not bool(self.ended[self.rows].all()):
-            tokens = self._choose(self._logits(tokens, mask, cache), step)
+        while True:
+            tokens = self._choose(logits, step)
             step += 1
-            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
             running = (~self.ended[self.rows]).nonzero(as_tuple=True)[0]
-            if 0 < len(running) <= KEPT_SHARE * len(self.rows):
+            if not len(running):
+                break
+            if len(running) <= KEPT_SHARE * len(self.rows):
                 cache.batch_select_indices(running)
                 self.rows, tokens, mask = self.rows[running], tokens[running], mask[running]
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+            logits = self._logits(tokens, mask, cache, self.coefficients[self.rows])
         return (self._completion(place) for place in range(len(self.requests)))
 
-    def _padded(self) -> tuple[Tensor, Tensor]:
+    def _prefill(self, cache: Any) -> tuple[Tensor, Tensor]:
+        """Logits [R, V] after the prompts, and their mask; equal prompts under equal steering pass the trunk once."""
+        trunk = self.coefficients[:, self.policy.steering.trunk_columns()].tolist()
+        keys = (
+            list(zip(self.prompts, map(tuple, trunk), strict=True)) if self.policy.fused else range(len(self.prompts))
+        )
+        first = {key: row for row, key in reversed(list(enumerate(keys)))}  # where a key occurs first
+        rows = sorted(first.values())
+        tokens, mask = self._padded([self.prompts[row] for row in rows])
+        self.padded = not bool(mask.all())
+        if len(rows) == len(keys):
+            return self._logits(tokens, mask, cache, self.coefficients), mask
+        hidden = self._hidden(tokens, mask, cache, self.coefficients[rows])
+        place = {row: number for number, row in enumerate(rows)}
+        copies = torch.tensor([place[first[key]] for key in keys], device=tokens.device)
+        cache.batch_select_indices(copies)
+        return self.policy.head.logits(hidden[copies], self.coefficients), mask[copies]
+
+    def _padded(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
         """(input_ids, mask) [R, T], padded on the left so that all rows end together."""
-        width = max(map(len, self.prompts))
-        ids = [[0] * (width - len(prompt)) + list(prompt) for prompt in self.prompts]
-        mask = [[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in self.prompts]
+        width = max(map(len, prompts))
+        ids = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+        mask = [[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts]
         device = self.policy.device
         return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
-    def _logits(self, tokens: Tensor, mask: Tensor, cache: Any) -> Tensor:
+    def _logits(self, tokens: Tensor, mask: Tensor, cache: Any, coefficients: Tensor) -> Tensor:
         """Next-token logits [R, V]."""
-        coefficients = self.coefficients[self.rows]
-        # a row that has ended stays until the batch is thinned: its place may lie beyond the model's context
+        if self.policy.fused:
+            return self.policy.head.logits(self._hidden(tokens, mask, cache, coefficients), coefficients)
+        with self.policy.steering.steered(self.policy.model, coefficients):
+            return self.policy.model(**self._inputs(tokens, mask, cache)).logits[:, -1]
+
+    def _hidden(self, tokens: Tensor, mask: Tensor, cache: Any, coefficients: Tensor) -> Tensor:
+        """The trunk's last hidden state [R, d]."""
+        with self.policy.steering.steered(self.policy.model, coefficients):
+            return self.policy.model.get_decoder()(**self._inputs(tokens, mask, cache)).last_hidden_state[:, -1]
+
+    def _inputs(self, tokens: Tensor, mask: Tensor, cache: Any) -> dict[str, Any]:
         positions = (mask.long().cumsum(1) - 1).clamp(0, self.last_place)[:, -tokens.shape[1] :]
-        inputs = {
+        return {
             "input_ids": tokens,
             "position_ids": positions,
             "past_key_values": cache,
             "attention_mask": mask.long() if self.padded else None,
             "use_cache": True,
         }
-        with self.policy.steering.steered(self.policy.model, coefficients):
-            if not self.policy.fused:
-                return self.policy.model(**inputs).logits[:, -1]
-            hidden = self.policy.model.get_decoder()(**inputs).last_hidden_state[:, -1]
-        return self.policy.head.logits(hidden, coefficients)
 
     def _choose(self, logits: Tensor, step: int) -> Tensor:
         """Next tokens [R, 1]; a row that has ended keeps its place until the batch is thinned, and is not recorded."""
