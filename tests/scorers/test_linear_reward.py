@@ -37,7 +37,9 @@ def policy() -> object:
 
 
 def table(records: list[Record]) -> np.ndarray:
-    return np.array([[response.scores.get(name, np.nan) for name in NAMES] for r in records for response in r.responses])
+    return np.array(
+        [[response.scores.get(name, np.nan) for name in NAMES] for r in records for response in r.responses]
+    )
 
 
 def test_it_recovers_what_people_compared_by(policy: object) -> None:
