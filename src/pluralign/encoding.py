@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from pluralign.data.check import ROLES
@@ -80,6 +81,8 @@ class Encoder:
         self.template_text = self._template_text()
         self._start = self._start_ids()
         self._pieces: dict[tuple[_Roles, bool], list[str]] = {}
+        self._template_ids = lru_cache(maxsize=256)(self._read_template)
+        self._dialogue = lru_cache(maxsize=4096)(self._encode_dialogue)  # a prompt comes back with each of its replies
 
     def _template_text(self) -> str:
         if self.template is None:
@@ -118,12 +121,17 @@ class Encoder:
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """Ids of a dialogue up to where the assistant answers, at least one. ModelError if the template refuses it."""
+        return self._dialogue(tuple(messages), self.brackets)
+
+    def _encode_dialogue(self, messages: tuple[Message, ...], brackets: tuple[int, int] | None) -> Prompt:
         roles, texts = _merge_condition(messages)
         ids: list[int] = list(self._start)
         segments = [PROMPT_SEGMENT] * len(ids)
         for piece in self._template_pieces(roles, bool(texts) and texts[0].role == CONDITION):
             found = _SENTINEL.fullmatch(piece)
-            new, segment = self._slot(texts[int(found[1])]) if found else (self._template_ids(piece), PROMPT_SEGMENT)
+            new, segment = (
+                self._slot(texts[int(found[1])]) if found else (list(self._template_ids(piece)), PROMPT_SEGMENT)
+            )
             ids += new
             segments += [segment] * len(new)
         if not ids:  # the first token of a response needs one to be predicted from
@@ -139,8 +147,8 @@ class Encoder:
             ids = [self.brackets[0], *ids, self.brackets[1]]
         return ids, CONDITION_SEGMENT
 
-    def _template_ids(self, piece: str) -> list[int]:
-        return list(self.tokenizer(piece, add_special_tokens=False).input_ids)
+    def _read_template(self, piece: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(piece, add_special_tokens=False).input_ids)
 
     def _template_pieces(self, roles: _Roles, condition: bool) -> list[str]:
         """The template's fixed pieces and the sentinels of the texts, in order (cached per sequence of roles).
