@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -12,14 +13,24 @@ from pluralign.errors import ConfigError
 
 
 def to_json(value: Any) -> Any:
-    """Plain JSON of a settings dataclass; nested ones carry their class name under "is"."""
+    """Plain JSON of a settings dataclass; nested ones carry their class name under "is".
+
+    Raises ConfigError, naming the setting, for a number that is not finite: JSON has none.
+    """
+    return _plain(value, "")
+
+
+def _plain(value: Any, name: str) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        inner = f"{name}." if name else ""
+        fields = {f.name: _plain(getattr(value, f.name), inner + f.name) for f in dataclasses.fields(value) if f.init}
         return {"is": type(value).__name__, **fields}
     if isinstance(value, tuple | list):
-        return [to_json(item) for item in value]
+        return [_plain(item, name) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
+        return {str(key): _plain(item, f"{name}.{key}") for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name} must be a finite number, got {value}")
     return value
 
 

@@ -40,6 +40,7 @@ def recipe(method: str, name: str = "default") -> Method:
         return found[name]()
     if name == "default":
         return method_class(method)()
+    method_class(method)  # an unknown method is the better thing to say
     raise ConfigError(f"{method} has no recipe {name!r}; there are: {', '.join(recipe_names(method))}")
 
 

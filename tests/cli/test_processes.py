@@ -1,0 +1,161 @@
+"""Real processes: help without torch, killed and continued to the same bits, Ctrl-C, full disks, broken pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+STEPS = 400
+LAST = Path("policy") / "steering.safetensors"
+LIGHT = (
+    "import sys; from pluralign.cli import main; code = main(sys.argv[1:]); "
+    "heavy = [name for name in ('torch', 'transformers', 'datasets', 'matplotlib') if name in sys.modules]; "
+    "sys.exit(code or len(heavy))"
+)
+
+
+def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pluralign.cli", *map(str, arguments)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
+    return subprocess.Popen(command, **{**pipes, **options})  # type: ignore[call-overload, no-any-return]
+
+
+def training(place: Path, out: Path, *more: object) -> list[object]:
+    sizes = ["--optim.steps", STEPS, "--optim.batch-size", 4, "--checkpoint-every", 10]
+    return ["train", "cmpo", "--data", place / "data.jsonl", "--model", place / "model", "--out", out, *sizes, *more]
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path) -> bytes:
+    """The weights of a training that nobody disturbed."""
+    process = start(*training(place, place / "whole"))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return (place / "whole" / LAST).read_bytes()
+
+
+def begun(process: subprocess.Popen[str], out: Path) -> None:
+    """Wait until a few steps are done (and a checkpoint is written)."""
+    metrics = out / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") > 15):
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
+
+
+def test_a_killed_training_ends_with_the_same_bits(place: Path, whole: bytes) -> None:
+    out = place / "killed"
+    process = start(*training(place, out))
+    begun(process, out)
+    process.kill()
+    process.communicate()
+    assert not (out / "policy").exists()
+    process = start(*training(place, out, "--resume"))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "going on after step" in said
+    assert (out / LAST).read_bytes() == whole
+    steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, STEPS + 1))
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(place: Path, whole: bytes) -> None:
+    out = place / "stopped"
+    process = start(*training(place, out))
+    begun(process, out)
+    process.send_signal(signal.SIGINT)
+    printed, said = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, "")
+    assert "Traceback" not in said
+    assert "give the same command with --resume" in said
+    process = start(*training(place, out, "--resume"))
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert (out / LAST).read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["methods"], ["train", "--help"], ["data", "readers"], ["--version"]]
+)
+def test_light_verbs_import_nothing_heavy(arguments: list[str]) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", LIGHT, *arguments], capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+
+def limited(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_full_disk_leaves_a_run_that_goes_on(place: Path, whole: bytes) -> None:
+    """RLIMIT_FSIZE stands for the disk: the first file beyond 20 kB (a checkpoint) is refused."""
+    out = place / "full"
+    process = start(*training(place, out), preexec_fn=lambda: limited(20_000))
+    printed, said = process.communicate(timeout=120)
+    assert (process.returncode, printed) == (2, "")
+    assert "Traceback" not in said
+    assert "cannot write" in said
+    assert not (out / "policy").exists()
+    assert not [path for path in out.rglob("*") if path.name.startswith(".") and path.name != ".lock"]
+    process = start(*training(place, out, "--resume"))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert (out / LAST).read_bytes() == whole
+
+
+def test_a_policy_that_does_not_fit_the_disk(place: Path, run_folder: Path, tmp_path: Path) -> None:
+    asked = ("export", run_folder, "--steer", "kind=1", "--out", tmp_path / "merged")
+    process = start(*asked, preexec_fn=lambda: limited(20_000))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "cannot write" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_standard_output_that_is_full_or_gone(place: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = start("data", "validate", place / "data.jsonl", stdout=full)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "No space left" in said
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = start("data", "readers", stdout=writer)
+    os.close(writer)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
+
+
+def test_prompts_come_from_standard_input(run_folder: Path) -> None:
+    process = start("sample", run_folder, "--json", "--max-new-tokens", 4, stdin=subprocess.PIPE)
+    printed, _ = process.communicate("tell me a joke\n\na joke now\n", timeout=60)
+    assert [reply["prompt"] for reply in json.loads(printed)["replies"]] == ["tell me a joke", "a joke now"]
+    process = start("sample", run_folder, stdin=subprocess.DEVNULL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "--prompt" in said
+
+
+def test_two_processes_do_not_share_a_run(place: Path) -> None:
+    out = place / "shared"
+    process = start(*training(place, out))
+    begun(process, out)
+    other = start(*training(place, out, "--resume"))
+    _, said = other.communicate(timeout=60)
+    process.kill()
+    process.communicate()
+    assert other.returncode == 2
+    assert "another process is working" in said

@@ -1,0 +1,133 @@
+"""Every method runs end to end on a tiny model: train, save, load, the same log-probabilities; settings round-trip."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+import made_up
+from pluralign import api, settings
+from pluralign.data.condition import one_hot
+from pluralign.data.objective import Objective
+from pluralign.data.record import Record, Response, user
+from pluralign.errors import ConfigError, DataError
+from pluralign.methods.contract import Method, TrainingData
+from pluralign.methods.dpo import Dpo
+from pluralign.methods.sft import Sft
+from pluralign.policy import Policy
+from pluralign.training.optim import Optim
+
+SHORT = Optim(steps=6, batch_size=4, lr=5e-3, head_lr=5e-3, warmup=1)
+RECIPES = [(method, name) for method in api.method_names() for name in api.recipe_names(method)]
+EXTRA = {"dpo": {"objective": "kind"}, "sft": {"epochs": None}}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_up.words_model(tmp_path_factory.mktemp("base") / "model")
+
+
+def short(name: str, recipe: str = "default") -> Method:
+    return dataclasses.replace(api.recipe(name, recipe), optim=SHORT, **EXTRA.get(name, {}))  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("name", api.method_names())
+def test_every_method_trains_saves_and_loads(name: str, base: Path, tmp_path: Path) -> None:
+    data = made_up.write(tmp_path / "data.jsonl", made_up.scored(12))
+    options = api.TrainOptions(data=data, model=str(base), out=tmp_path / "run", validation=data)
+    policy = api.train(short(name), options)
+    again = api.load_policy(tmp_path / "run")
+    condition = one_hot("kind") if policy.steering.accepts else None
+    texts = ["good joke", "very short and nice"]
+    values = [p.logprobs([user("a joke")] * 2, texts, [condition] * 2) for p in (policy, again)]
+    torch.testing.assert_close(values[0], values[1], atol=0, rtol=0)
+    untrained = Policy.from_base(base, short(name).new_steering(policy.objectives), policy.objectives)
+    assert not torch.equal(values[0], untrained.logprobs([user("a joke")] * 2, texts, [condition] * 2))
+    assert policy.lineage["method"] == name
+    assert policy.lineage["data"][0]["records"] == 12
+    assert again.encoder.max_length == 64  # none was given: the model's context
+
+
+@pytest.mark.parametrize("name", api.method_names())
+def test_every_method_is_described(name: str) -> None:
+    assert len(api.about_method(name)) > 20
+    assert dataclasses.is_dataclass(api.method_class(name))
+    assert api.method_id(api.recipe(name)) == name
+    assert api.method_class(name).facts.feedback
+
+
+@pytest.mark.parametrize(("name", "recipe"), RECIPES)
+def test_settings_round_trip(name: str, recipe: str) -> None:
+    made = api.recipe(name, recipe)
+    plain = settings.to_json(made)
+    assert settings.from_json(type(made), plain) == made
+    changed = dataclasses.replace(made, optim=Optim(betas=(0.5, 0.6), clip_norm=0.5))  # type: ignore[type-var]
+    assert settings.from_json(type(made), settings.to_json(changed)) == changed
+    with pytest.raises(ConfigError, match="has no settings sparkle"):
+        settings.from_json(type(made), {**plain, "sparkle": 1})
+    with pytest.raises(ConfigError, match="'Nonsense' stand where"):
+        settings.from_json(type(made), {**plain, "loss": {"is": "Nonsense"}})
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"unknown method 'ppo'; known are: cmpo, dpo, sft"):
+        api.recipe("ppo")
+    with pytest.raises(ConfigError, match="cmpo has no recipe 'best'; there are: default, .*thesis, thesis_scaled"):
+        api.recipe("cmpo", "best")
+    with pytest.raises(ConfigError, match="unknown method 'lab_job'"):
+        api.recipe("lab_job", "make_pool")
+
+
+def test_dpo_asks_for_an_objective_and_prefers_by_it(base: Path, tmp_path: Path) -> None:
+    made = dataclasses.replace(short("dpo"), objective="")  # type: ignore[type-var]
+    data = made_up.write(tmp_path / "data.jsonl", made_up.compared(20))
+    with pytest.raises(ConfigError, match="choose with --objective from kind, brief"):
+        api.train(made, api.TrainOptions(data=data, model=str(base), out=tmp_path / "run"))
+    only = api.TrainOptions(data=data, model=str(base), out=tmp_path / "run", objectives=("brief",))
+    longer = Optim(steps=40, batch_size=8, lr=1e-2)
+    policy = api.train(dataclasses.replace(made, optim=longer), only)  # type: ignore[type-var]
+    report = api.evaluate(policy, api.load_data(data))
+    rows = {row["objective"]: row for row in report.preferences}
+    assert rows["brief"]["implicit_reward"] > 0.75
+
+
+def test_dpo_without_a_difference_says_so(tmp_path: Path, base: Path) -> None:
+    flat = [dataclasses.replace(r, responses=(r.responses[0],)) for r in made_up.scored(3)]
+    data = made_up.write(tmp_path / "data.jsonl", flat)
+    with pytest.raises(DataError, match="no pair of replies differs on 'kind'"):
+        api.train(Dpo(objective="kind"), api.TrainOptions(data=data, model=str(base), out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_sft_imitates_the_best_share_in_units_of_the_ranges() -> None:
+    objectives = (Objective("good", low=0, high=1), Objective("cost", low=0, high=100, direction="lower"))
+    replies = (
+        Response("a", scores={"good": 1.0, "cost": 90.0}),
+        Response("b", scores={"good": 0.9, "cost": 10.0}),
+        Response("c", scores={}),
+        Response("d", scores={"good": 1.0, "cost": 0.0}, extra={"corrupted": True}),
+    )
+    record = Record(user("x"), replies)
+    data = TrainingData([record], objectives)
+    assert [group.responses[0] for group in Sft(best_share=0.5)._groups(record, data)] == ["b"]
+    assert [group.responses[0] for group in Sft()._groups(record, data)] == ["b", "a", "c"]
+    for wrong in ({"best_share": 0.0}, {"best_share": 1.5}, {"epochs": 0.0}, {"epochs": float("nan")}):
+        with pytest.raises(ConfigError):
+            Sft(**wrong)
+
+
+def test_a_run_of_another_class_is_named_by_its_module(base: Path, tmp_path: Path) -> None:
+    data = made_up.write(tmp_path / "data.jsonl", made_up.scored(6))
+    made = Imitate(epochs=None, optim=Optim(steps=1, batch_size=2))
+    api.train(made, api.TrainOptions(data=data, model=str(base), out=tmp_path / "run"))
+    found, options = api.settings_of_run(tmp_path / "run")
+    assert found == made
+    assert options["model"] == str(base)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Imitate(Sft):
+    """A method from outside the package."""
