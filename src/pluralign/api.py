@@ -123,9 +123,8 @@ def export(
     from pluralign import export as exporting
 
     condition = condition_of(steer)
-    if format == "lora":
-        return exporting.export_lora(policy, out, condition)
-    return exporting.export(policy, out, condition, report=None if report is None else read_json(report))
+    write = exporting.export_lora if format == "lora" else exporting.export
+    return write(policy, out, condition, report=None if report is None else read_json(report))
 
 
 def validate(path: str | Path, reader: str = "auto", on_error: Literal["raise", "skip"] = "skip") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,17 +49,22 @@ ROWS = (
 
 
 def results(work: str | Path, page: str | Path, seeds: Sequence[int] = (0, 1)) -> list[dict[str, Any]]:
-    """Do every row that is not done yet, then write the page. Returns one dictionary per row and seed."""
-    found = [found for seed in seeds for found in run_seed(Path(work), seed)]
-    atomic_write(page, render(found, seeds))
+    """Do every row that is not done yet; the page is written anew after each. Returns one dictionary per row and seed."""
+    found: list[dict[str, Any]] = []
+    for seed in seeds:
+        for row in run_seed(Path(work), seed):
+            found.append(row)
+            atomic_write(page, render(found, seeds))
     return found
 
 
-def run_seed(work: Path, seed: int) -> list[dict[str, Any]]:
-    """All rows of one seed: one pool, one set of base samples, eight trainings, and the nano world."""
+def run_seed(work: Path, seed: int) -> Iterator[dict[str, Any]]:
+    """All rows of one seed: one pool, one set of base samples, a training each, and the nano world."""
     shared = _Shared(work, seed)
-    found = [shared.done(row.key) or shared.do(row) for row in ROWS]
-    return [*found, shared.done("nano") or shared.nano()]
+    yield shared.done("default") or shared.do(ROWS[0])
+    yield shared.done("nano") or shared.nano()
+    for row in ROWS[1:]:
+        yield shared.done(row.key) or shared.do(row)
 
 
 class _Shared:
@@ -93,7 +98,7 @@ class _Shared:
         report.write(self.folder / row.key)
         card = report.to_json()
         tables = {name: _numbers(card[name]) for name in ("base", "optimum", "optimum_conservative")}
-        right = card["tables"]["cross_matrix"]["diagonal_right"]
+        right = card["cross_matrix"]["num_right"]
         return self._keep(
             row.key, row.title, {**_numbers(card), **tables, "diagonal_right": right, "cpu_seconds": seconds}
         )
@@ -157,12 +162,16 @@ def render(rows: Sequence[dict[str, Any]], seeds: Sequence[int]) -> str:
         "| " + " | ".join(head) + " |",
         "|" + "---|" * len(head),
     ]
-    lines += [_line(row.title, [r for r in rows if r["key"] == row.key]) for row in ROWS]
+    done = {row["key"] for row in rows}
+    lines += [_line(row.title, [r for r in rows if r["key"] == row.key]) for row in ROWS if row.key in done]
+    missing = [row.title for row in ROWS if row.key not in done]
     reference = [r for r in rows if r["key"] == "default"]
     lines += [
         _line(name.replace("_", ", "), [r[name] for r in reference])
         for name in ("base", "optimum", "optimum_conservative")
     ]
+    if missing:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
     return "\n".join([*lines, "", *_nano_lines([r for r in rows if r["key"] == "nano"])]) + "\n"
 
 

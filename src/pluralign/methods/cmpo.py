@@ -159,7 +159,8 @@ class Cmpo:
     def _source(self, records: Sequence[Record], objectives: tuple[Objective, ...], seed: int) -> Source:
         if self._fixed:
             return GroupSource(self._groups(records, objectives), self.optim.batch_size, seed)
-        return TradeOffSource(records, objectives, seed, self.optim.batch_size, self.weights_per_step)
+        ties = isinstance(self.loss, Regression)
+        return TradeOffSource(records, objectives, seed, self.optim.batch_size, self.weights_per_step, ties)
 
     def _groups(self, records: Sequence[Record], objectives: Sequence[Objective]) -> list[Group]:
         """Fixed judgements; for trade_off, which draws its weights, those of validation: each objective alone and all."""

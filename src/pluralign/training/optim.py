@@ -18,28 +18,32 @@ HEADS = "heads"
 
 @dataclass(frozen=True, kw_only=True)
 class Optim:
-    """AdamW with warm-up and a schedule. Raises ConfigError for a number outside its range.
-
-    `steps`: optimiser steps. `batch_size`: groups (or pairs) per optimiser step. `lr`: peak learning rate; `head_lr`
-    that of the parameter group "heads" (None: `lr`). `betas`, `weight_decay` (towards the reference where the
-    parameters are deltas): AdamW's. `clip_norm`: largest norm of the whole gradient (None: no clipping). `warmup`:
-    steps of linear warm-up. `schedule` after it: constant, or down to `min_lr_ratio` · peak by a line or a cosine.
-    `accumulation`: micro-batches a step is cut into; changes memory, not the gradient. `precision`: bf16 runs the
-    matrix products in bfloat16 under autocast; parameters, optimiser and losses stay float32.
-    """
+    """AdamW with warm-up and a schedule. Raises ConfigError for a number outside its range."""
 
     steps: int = 250
+    """optimiser steps"""
     batch_size: int = 32
+    """groups (or pairs) per optimiser step"""
     lr: float = 1e-4
+    """peak learning rate"""
     head_lr: float | None = None
+    """peak learning rate of the objectives' changes (parameter group "heads"); none means lr"""
     betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's"""
     weight_decay: float = 0.01
+    """AdamW's; towards the reference where the parameters are changes"""
     clip_norm: float | None = 1.0
+    """largest norm of the whole gradient; none does not clip"""
     warmup: int = 20
+    """steps of linear warm-up"""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    """after the warm-up: constant, or down to min_lr_ratio of the peak by a line or a cosine"""
     min_lr_ratio: float = 0.1
+    """where the schedule ends, as a share of the peak"""
     accumulation: int = 1
+    """micro-batches that a step is cut into; changes memory, not the gradient"""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: matrix products in bfloat16 under autocast; parameters, optimiser and losses stay float32"""
 
     def __post_init__(self) -> None:
         self._check("steps", self.steps >= 1, "at least 1")

@@ -56,7 +56,8 @@ class Pair:
 
 
 class TradeOffSource:
-    """See the module's text. Raises DataError where no record has two different responses with a common label."""
+    """See the module's text. `ties`: keep pairs of equal worth under a weight as judgements of margin 0, which a regression
+    learns from (two replies equally good keep the odds of the reference) and a comparison cannot. Raises DataError where no record has two different responses with a common label."""
 
     def __init__(
         self,
@@ -65,13 +66,14 @@ class TradeOffSource:
         seed: int = 0,
         pairs_per_step: int = 32,
         weights_per_step: int = 4,
+        ties: bool = False,
     ) -> None:
         if pairs_per_step < 1 or weights_per_step < 1:
             raise ConfigError(
                 f"pairs_per_step and weights_per_step must be at least 1, got {pairs_per_step} and {weights_per_step}"
             )
         self.objectives, self.seed = tuple(objectives), seed
-        self.pairs_per_step, self.weights_per_step = pairs_per_step, weights_per_step
+        self.pairs_per_step, self.weights_per_step, self.ties = pairs_per_step, weights_per_step, ties
         self.records = list(records)
         labelled = [_labelled_pairs(number, record, self.objectives) for number, record in enumerate(self.records)]
         self._pairs = [pairs for pairs in labelled if pairs]
@@ -111,9 +113,9 @@ class TradeOffSource:
         self, pair: Pair, values: list[float], known: list[bool], conditions: tuple[Weights, ...]
     ) -> Group | None:
         preferences = tuple(
-            Preference(place, int(value < 0), int(value > 0), abs(value) if known[place] else None)
+            Preference(place, int(value < 0), int(value >= 0), abs(value) if known[place] else None)
             for place, value in enumerate(values)
-            if value != 0 and value == value
+            if value == value and (value != 0 or (self.ties and known[place]))
         )
         if not preferences:
             return None
@@ -145,6 +147,7 @@ class TradeOffSource:
             "seed": self.seed,
             "pairs_per_step": self.pairs_per_step,
             "weights_per_step": self.weights_per_step,
+            "ties": self.ties,
             "objectives": list(names(self.objectives)),
             "content": self._content,
         }
