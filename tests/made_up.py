@@ -77,3 +77,8 @@ def row(*texts: str, **scores: list[float]) -> dict[str, object]:
         {"text": text, "scores": {name: values[i] for name, values in scores.items()}} for i, text in enumerate(texts)
     ]
     return {"messages": [{"role": "user", "content": "tell me a joke"}], "responses": said}
+
+
+def joined(prompt: str, *records: Record) -> Record:
+    """The first replies of several records under one prompt."""
+    return Record(user(prompt), tuple(record.responses[0] for record in records))

@@ -75,7 +75,7 @@ def test_settings_round_trip(name: str, recipe: str) -> None:
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"unknown method 'ppo'; known are: cmpo, dpo, sft"):
         api.recipe("ppo")
-    with pytest.raises(ConfigError, match="cmpo has no recipe 'best'; there are: default, .*thesis, thesis_scaled"):
+    with pytest.raises(ConfigError, match=r"no recipe .best.; there are: default, .*thesis, thesis_scaled"):
         api.recipe("cmpo", "best")
     with pytest.raises(ConfigError, match="unknown method 'lab_job'"):
         api.recipe("lab_job", "make_pool")
