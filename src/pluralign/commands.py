@@ -164,6 +164,8 @@ class Results:
     """the page"""
     seeds: tuple[int, ...] = (0, 1)
     """one pool and training each"""
+    readme: Path | None = None
+    """a page with the marks of README.md, to be filled with the short table"""
     work: Path = Path("runs/results")
     """where runs and reports stay; finished rows are not done again"""
 
@@ -171,7 +173,7 @@ class Results:
         """The table."""
         from pluralign.results import results
 
-        rows = results(self.work, self.out, self.seeds)
+        rows = results(self.work, self.out, self.seeds, self.readme)
         return rows, self.out.read_text(encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pluralign.errors import ConfigError
 from pluralign.storage import atomic_write, read_json, write_json
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pluralign.evaluation.samples import Cell
 
 log = logging.getLogger("pluralign")
+BEGIN, END = "<!-- numbers: pluralign results -->", "<!-- end of numbers -->"
 NUMBERS = (
     "gain_mean", "gain_min", "spearman_mean", "utility_gain", "hypervolume",
     "fluency_mean", "fluency_min", "kl_mean", "efficiency", "regret",
@@ -48,14 +50,46 @@ ROWS = (
 )
 
 
-def results(work: str | Path, page: str | Path, seeds: Sequence[int] = (0, 1)) -> list[dict[str, Any]]:
-    """Do every row that is not done yet; the page is written anew after each. Returns one dictionary per row and seed."""
+def results(
+    work: str | Path, page: str | Path, seeds: Sequence[int] = (0, 1), readme: str | Path | None = None
+) -> list[dict[str, Any]]:
+    """Do every row that is not done yet; the page is written anew after each. Returns one dictionary per row and seed.
+
+    `readme`: a page whose text between two marks is replaced by the table's columns that matter most.
+    """
     found: list[dict[str, Any]] = []
     for seed in seeds:
         for row in run_seed(Path(work), seed):
             found.append(row)
             atomic_write(page, render(found, seeds))
+    if readme is not None:
+        fill(Path(readme), found)
     return found
+
+
+def fill(readme: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Put the short table between the marks of a page. Raises ConfigError where it has none."""
+    text = readme.read_text(encoding="utf-8")
+    before, mark, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise ConfigError(f"{readme} has no place for the numbers: it needs the lines {BEGIN} and {END}")
+    shown = [("default", "pluralign (CMPO, default)"), ("thesis_scaled", "CMPO as published, learning rate scaled")]
+    lines = [
+        "| mean of the seeds, test prompts | gain | utility | hypervolume | fluency | KL | efficiency |",
+        "|---" * 7 + "|",
+    ]
+    for key, title in shown:
+        lines.append(_short(title, [row for row in rows if row["key"] == key]))
+    first = [row for row in rows if row["key"] == "default"]
+    lines += [_short(name, [row[name] for row in first]) for name in ("base", "optimum")]
+    atomic_write(readme, "\n".join([before + mark, *lines, end]) + after)
+
+
+def _short(title: str, rows: Sequence[dict[str, Any]]) -> str:
+    names = ("gain_mean", "utility_gain", "hypervolume", "fluency_mean", "kl_mean", "efficiency")
+    known = [[row[name] for row in rows if row[name] is not None] for name in names]
+    return "| " + " | ".join([title, *(f"{sum(v) / len(v):.2f}" if v else "-" for v in known)]) + " |"
 
 
 def run_seed(work: Path, seed: int) -> Iterator[dict[str, Any]]:
