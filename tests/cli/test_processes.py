@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import Command
 
-STEPS = 400
+STEPS = 300
 LAST = Path("policy") / "steering.safetensors"
 LIGHT = (
     "import sys; from pluralign.cli import main; code = main(sys.argv[1:]); "
@@ -29,57 +30,93 @@ def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, **{**pipes, **options})  # type: ignore[call-overload, no-any-return]
 
 
-def training(place: Path, out: Path, *more: object) -> list[object]:
-    sizes = ["--optim.steps", STEPS, "--optim.batch-size", 4, "--checkpoint-every", 10]
+def training(place: Path, out: Path, *more: object, steps: int = STEPS) -> list[object]:
+    sizes = ["--optim.steps", steps, "--optim.batch-size", 4, "--checkpoint-every", 10]
     return ["train", "cmpo", "--data", place / "data.jsonl", "--model", place / "model", "--out", out, *sizes, *more]
 
 
 @pytest.fixture(scope="module")
 def whole(place: Path) -> bytes:
-    """The weights of a training that nobody disturbed."""
+    """The weights of a training that nobody disturbed, by the command as people start it."""
     process = start(*training(place, place / "whole"))
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     return (place / "whole" / LAST).read_bytes()
 
 
-def begun(process: subprocess.Popen[str], out: Path) -> None:
+def begun(command: Command, out: Path) -> None:
     """Wait until a few steps are done (and a checkpoint is written)."""
     metrics = out / "metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") > 15):
-        time.sleep(0.02)
-    assert process.poll() is None, process.communicate()
+    while command.running and not (metrics.exists() and metrics.read_text().count("\n") > 15):
+        time.sleep(0.01)
+    assert command.running, command.end()
 
 
-def test_a_killed_training_ends_with_the_same_bits(place: Path, whole: bytes) -> None:
-    out = place / "killed"
-    process = start(*training(place, out))
-    begun(process, out)
-    process.kill()
-    process.communicate()
+def resumed(place: Path, out: Path, folder: Path) -> str:
+    code, _, said = Command(folder, *training(place, out, "--resume")).end()
+    assert code == 0, said
+    return said
+
+
+def test_a_killed_training_ends_with_the_same_bits(place: Path, whole: bytes, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = Command(tmp_path, *training(place, out))
+    begun(command, out)
+    command.send(signal.SIGKILL)
+    assert command.end()[0] == -signal.SIGKILL
     assert not (out / "policy").exists()
-    process = start(*training(place, out, "--resume"))
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    assert "going on after step" in said
+    assert "going on after step" in resumed(place, out, tmp_path)
     assert (out / LAST).read_bytes() == whole
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, STEPS + 1))
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(place: Path, whole: bytes) -> None:
-    out = place / "stopped"
-    process = start(*training(place, out))
-    begun(process, out)
-    process.send_signal(signal.SIGINT)
-    printed, said = process.communicate(timeout=60)
-    assert (process.returncode, printed) == (130, "")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_go_on(place: Path, whole: bytes, tmp_path: Path, number: int) -> None:
+    out = tmp_path / "run"
+    command = Command(tmp_path, *training(place, out))
+    begun(command, out)
+    command.send(number)
+    code, printed, said = command.end()
+    assert (code, printed) == (130, "")
     assert "Traceback" not in said
     assert "give the same command with --resume" in said
-    process = start(*training(place, out, "--resume"))
-    process.communicate(timeout=120)
-    assert process.returncode == 0
+    resumed(place, out, tmp_path)
     assert (out / LAST).read_bytes() == whole
+
+
+def test_a_full_disk_leaves_a_run_that_goes_on(place: Path, whole: bytes, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands for the disk: the first file beyond 20 kB (a checkpoint) is refused."""
+    out = tmp_path / "run"
+    code, printed, said = Command(tmp_path, *training(place, out), file_size=20_000).end()
+    assert (code, printed) == (2, "")
+    assert "Traceback" not in said
+    assert "cannot write" in said
+    assert not (out / "policy").exists()
+    assert not [path for path in out.rglob("*") if path.name.startswith(".") and path.name != ".lock"]
+    resumed(place, out, tmp_path)
+    assert (out / LAST).read_bytes() == whole
+
+
+def test_two_processes_do_not_share_a_run(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = Command(tmp_path, *training(place, out, steps=20_000))
+    begun(command, out)
+    code, _, said = Command(tmp_path, *training(place, out, "--resume", steps=20_000)).end()
+    assert command.running
+    command.send(signal.SIGKILL)
+    command.end()
+    assert code == 2
+    assert "another process is working" in said
+
+
+def test_a_policy_that_does_not_fit_the_disk(run_folder: Path, tmp_path: Path) -> None:
+    asked = ("export", run_folder, "--steer", "kind=1", "--out", tmp_path / "out" / "merged")
+    code, _, said = Command(tmp_path, *asked, file_size=20_000).end()
+    assert code == 2
+    assert "cannot write" in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -91,36 +128,6 @@ def test_light_verbs_import_nothing_heavy(arguments: list[str]) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
-
-
-def limited(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def test_a_full_disk_leaves_a_run_that_goes_on(place: Path, whole: bytes) -> None:
-    """RLIMIT_FSIZE stands for the disk: the first file beyond 20 kB (a checkpoint) is refused."""
-    out = place / "full"
-    process = start(*training(place, out), preexec_fn=lambda: limited(20_000))
-    printed, said = process.communicate(timeout=120)
-    assert (process.returncode, printed) == (2, "")
-    assert "Traceback" not in said
-    assert "cannot write" in said
-    assert not (out / "policy").exists()
-    assert not [path for path in out.rglob("*") if path.name.startswith(".") and path.name != ".lock"]
-    process = start(*training(place, out, "--resume"))
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    assert (out / LAST).read_bytes() == whole
-
-
-def test_a_policy_that_does_not_fit_the_disk(place: Path, run_folder: Path, tmp_path: Path) -> None:
-    asked = ("export", run_folder, "--steer", "kind=1", "--out", tmp_path / "merged")
-    process = start(*asked, preexec_fn=lambda: limited(20_000))
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "cannot write" in said
-    assert "Traceback" not in said
-    assert not list(tmp_path.iterdir())
 
 
 def test_standard_output_that_is_full_or_gone(place: Path) -> None:
@@ -147,15 +154,3 @@ def test_prompts_come_from_standard_input(run_folder: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "--prompt" in said
-
-
-def test_two_processes_do_not_share_a_run(place: Path) -> None:
-    out = place / "shared"
-    process = start(*training(place, out))
-    begun(process, out)
-    other = start(*training(place, out, "--resume"))
-    _, said = other.communicate(timeout=60)
-    process.kill()
-    process.communicate()
-    assert other.returncode == 2
-    assert "another process is working" in said
