@@ -63,9 +63,9 @@ class Cmpo:
 
     conversion: Literal["trade_off", "power_set", "one_hot"] = "trade_off"
     """how feedback becomes judged pairs (thesis: power_set with the net-margin filter)"""
-    loss: Regression | CDPO = field(default_factory=Regression)
-    """regression (τ = .25 in units of a 0..4 score) or cDPO (thesis: β = .5, ε = .1)"""
-    optim: Optim = field(default_factory=lambda: Optim(steps=250, batch_size=32, lr=3e-4, head_lr=5e-3))
+    loss: Regression | CDPO = field(default_factory=lambda: Regression(tau=0.23))
+    """regression (τ = .23 in units of a 0..4 score) or cDPO (thesis: β = .5, ε = .1)"""
+    optim: Optim = field(default_factory=lambda: Optim(steps=300, lr=3e-4, head_lr=5e-3, weight_decay=0.5))
     """the optimisation (batch_size in pairs; thesis: constant lr 5e-6, weight decay 1e-2)"""
     steering: PluralSteering = field(default_factory=PluralSteering)
     """which layers are plural (thesis: full heads, LoRA on attention, base_share sum)"""
