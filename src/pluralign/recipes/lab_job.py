@@ -41,6 +41,6 @@ def train_in_lab(method: Method, records: list[Record], folder: Path, seed: int 
         "method": type(method).__name__.lower(),
         "data": [{"source": "lab", "licence": "Apache-2.0", "records": len(records)}],
     }
-    policy = Policy.from_base(lab.base_path("base"), method.new_steering(lab.objectives), lab.objectives, lineage=about)
+    policy = Policy.from_base(lab.base_path(world), method.new_steering(lab.objectives), lab.objectives, lineage=about)
     with Run(folder, seed=seed) as run:
         return method.train(policy, TrainingData(records, lab.objectives), run)
