@@ -67,15 +67,11 @@ def show(result: DemoResult, write: Callable[[str], None] = print) -> None:
     """Print the answers, the report card and where the files are."""
     from rich.console import Console
 
-    from pluralign.evaluation.summary import sentences
-
     console = Console()
     write(f"\nPrompt: {PROMPT}   (temperature .7)\n")
     for weights, text in result.answers.items():
         write(f"  {weights}\n    {text}\n")
     console.print(result.report.table())
-    for sentence in sentences(result.report.card):
-        write(sentence)
     write(f"\nDone in {result.seconds:.0f} s. Files in {result.folder}:")
     for name, what in (
         ("report.html", "the report, for reading"),

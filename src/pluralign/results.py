@@ -79,8 +79,8 @@ def fill(readme: Path, rows: Sequence[dict[str, Any]]) -> None:
         "| mean of the seeds, test prompts | gain | utility | hypervolume | fluency | KL | efficiency |",
         "|---" * 7 + "|",
     ]
-    for key, title in shown:
-        lines.append(_short(title, [row for row in rows if row["key"] == key]))
+    done = {row["key"] for row in rows}
+    lines += [_short(title, [row for row in rows if row["key"] == key]) for key, title in shown if key in done]
     first = [row for row in rows if row["key"] == "default"]
     lines += [_short(name, [row[name] for row in first]) for name in ("base", "optimum")]
     atomic_write(readme, "\n".join([before + mark, *lines, end]) + after)
