@@ -61,7 +61,6 @@ def test_methods_names_every_method(tmp_path: Path) -> None:
     assert [name for name in names if name not in told] == []
 
 
-@pytest.mark.skipif(not hasattr(pluralign, "__all__"), reason="pluralign.__all__ has not landed yet")
 def test_the_public_names_are_few_and_typed() -> None:
     assert 0 < len(pluralign.__all__) <= MAX_NAMES
     assert list(pluralign.__all__) == sorted(pluralign.__all__, key=str.lower) or len(set(pluralign.__all__)) == len(
