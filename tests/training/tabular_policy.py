@@ -42,7 +42,9 @@ class TabularEncoder:
     def __init__(self, num_prompts: int) -> None:
         self.num_prompts, self.calls = num_prompts, 0
 
-    def pair(self, messages: Sequence[Message], response: str) -> tuple[list[int], list[int]] | None:
+    def pair(
+        self, messages: Sequence[Message], response: str, finished: bool = True
+    ) -> tuple[list[int], list[int]] | None:
         self.calls += 1
         if response == "long":
             return None

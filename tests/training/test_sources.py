@@ -172,9 +172,7 @@ def test_records_are_drawn_evenly_and_steps_hold_similar_lengths():
 def test_texts_name_everything_a_batch_can_hold():
     for source in (GroupSource(random_groups(), 5), random_source()):
         known = set(source.texts())
-        held = {
-            (group.messages, text) for step in range(20) for group in source.batch(step) for text in group.responses
-        }
+        held = {text for step in range(20) for group in source.batch(step) for text in group.texts()}
         assert held <= known
 
 

@@ -77,7 +77,7 @@ class Sft:
         kept = replies[: max(1, round(self.best_share * len(replies)))] if replies else []
         for reply in kept:
             if reply.text and not reply.extra.get("corrupted"):
-                yield Group(record.messages, (reply.text,), (None,), (), record.id)
+                yield Group.of(record, [reply])
 
 
 def _worth(reply: Response, objectives: Sequence[Objective]) -> float:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pluralign.data.condition import Condition
-from pluralign.data.group import Group
+from pluralign.data.group import Group, Text
 from pluralign.data.record import Message
 from pluralign.losses.outputs import NOTHING, Judgements
 from pluralign.training.rows import Rows
@@ -135,27 +135,21 @@ class Collator:
         for messages, columns in self._seams(group):
             every = len(columns) == len(group.conditions)
             conditions = group.conditions if every else tuple(group.conditions[number] for number in columns)
-            for index, response in enumerate(group.responses):
+            for index, text in enumerate(group.texts()):
                 used = [column for column, number in enumerate(columns) if (index, number) in needed]
-                if used and self._add_row(plan, group.messages, messages, response, conditions):
+                if used and self._add_row(plan, text, messages, conditions):
                     row = len(plan.rows) - 1
                     places.update(((index, columns[column]), (row, column)) for column in used)
         plan.examples += _examples(group, places)
 
-    def _add_row(
-        self,
-        plan: _Plan,
-        plain: tuple[Message, ...],
-        written: tuple[Message, ...],
-        response: str,
-        conditions: Conditions,
-    ) -> bool:
-        number = self.rows.number(written, response)
+    def _add_row(self, plan: _Plan, text: Text, written: tuple[Message, ...], conditions: Conditions) -> bool:
+        plain, response, finished = text
+        number = self.rows.number(written, response, finished)
         if number is None:
             plan.rejected += 1
             return False
         plan.rows.append(number)
-        unconditioned = number if written is plain else self.rows.number(plain, response)
+        unconditioned = number if written is plain else self.rows.number(*text)
         plan.references.append(NOTHING if unconditioned is None else unconditioned)
         plan.conditions.append(conditions)
         return True

@@ -129,7 +129,7 @@ def _collator(
 ) -> Collator:
     """Tokenise everything once and compute the reference, before the policy changes."""
     rows = Rows(policy.encoder)
-    texts = [*source.texts(), *((group.messages, response) for group in validation for response in group.responses)]
+    texts = [*source.texts(), *(text for group in validation for text in group.texts())]
     numbers = rows.numbers(texts)
     if rows.rejected:
         log.warning("%d of %d responses do not fit and are left out", rows.rejected, len(numbers) + rows.rejected)

@@ -1,4 +1,4 @@
-"""Rows: every (messages, response) tokenised once, kept as arrays, numbered."""
+"""Rows: every (messages, response, finished) tokenised once, kept as arrays, numbered."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pluralign.data.group import Text
 from pluralign.data.record import Message
 from pluralign.storage import fingerprint
 from pluralign.training.progress import Progress
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
     from pluralign.training.trainable import PairEncoder
 
 TOKENS_PER_BATCH = 8192
-Text = tuple[tuple[Message, ...], str]
 
 
 class Rows:
-    """A cache from (messages, response) to a row number; the ids of row i are `ids[i]`, its prompt `prompts[i]` long.
+    """A cache from (messages, response, finished) to a row number; the ids of row i are `ids[i]`, its prompt
+    `prompts[i]` long.
 
-    `states`: the frozen trunk's hidden states of all rows, where they are kept. A response that does not fit has no number (None) and is counted in `rejected`.
+    A response that was cut off is read without an end token, and is another row than the same text that ended. One
+    that does not fit, or has no token to read, has no number (None) and is counted in `rejected`. `states`: the
+    frozen trunk's hidden states of all rows, where they are kept.
     """
 
     def __init__(self, encoder: PairEncoder) -> None:
@@ -36,16 +39,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def number(self, messages: tuple[Message, ...], response: str) -> int | None:
+    def number(self, messages: tuple[Message, ...], response: str, finished: bool = True) -> int | None:
         """The row's number, tokenised on first sight."""
-        key = (messages, response)
+        key = (messages, response, finished)
         if key not in self._numbers:
-            self._numbers[key] = self._encode(messages, response)
+            self._numbers[key] = self._encode(messages, response, finished)
         return self._numbers[key]
 
-    def _encode(self, messages: tuple[Message, ...], response: str) -> int | None:
-        encoded = self.encoder.pair(messages, response)
-        if encoded is None:
+    def _encode(self, messages: tuple[Message, ...], response: str, finished: bool) -> int | None:
+        encoded = self.encoder.pair(messages, response, finished)
+        if encoded is None or not encoded[1]:
             self.rejected += 1
             return None
         prompt, answer = encoded
@@ -57,8 +60,8 @@ class Rows:
         """Distinct rows of the texts that fit, in order of first sight; with a progress bar."""
         found: dict[int | None, None] = {}
         with Progress("tokenising", len(texts)) as progress:
-            for messages, response in texts:
-                found[self.number(messages, response)] = None
+            for text in texts:
+                found[self.number(*text)] = None
                 progress.advance()
         return [number for number in found if number is not None]
 

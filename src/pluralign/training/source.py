@@ -8,10 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pluralign.data.group import Group
+from pluralign.data.group import Group, Text
 from pluralign.errors import ConfigError, DataError, RunError
 from pluralign.storage import fingerprint
-from pluralign.training.rows import Text
 
 
 class Source(Protocol):
@@ -21,7 +20,7 @@ class Source(Protocol):
         """The groups of step `step` (0-based): always the same for the same step."""
 
     def texts(self) -> Iterable[Text]:
-        """Every (messages, response) known beforehand, e.g. to cache reference log-probabilities."""
+        """Every text known beforehand, e.g. to cache reference log-probabilities."""
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps (JSON): the source's identity and, where it has one, its place."""
@@ -70,7 +69,7 @@ class GroupSource:
 
     def texts(self) -> Iterable[Text]:
         """Every prompt with each of its responses."""
-        return ((group.messages, response) for group in self.groups for response in group.responses)
+        return (text for group in self.groups for text in group.texts())
 
     def state(self) -> dict[str, Any]:
         """Identity only: the place follows from the step."""
@@ -91,4 +90,5 @@ def _describe(group: Group) -> list[Any]:
         list(group.responses),
         [None if condition is None else str(condition) for condition in group.conditions],
         [[p.condition, p.chosen, p.rejected, p.margin] for p in group.preferences],
+        *group.unfinished,
     ]

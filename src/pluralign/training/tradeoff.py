@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 from pluralign.data import simplex
 from pluralign.data.condition import Weights, from_vector
 from pluralign.data.evidence import Evidence, evidence
-from pluralign.data.group import Group, Preference
+from pluralign.data.group import Group, Preference, Text, cut_off
 from pluralign.data.objective import Objective, names
 from pluralign.data.record import Record
 from pluralign.errors import ConfigError, DataError
 from pluralign.storage import fingerprint
-from pluralign.training.rows import Text
 from pluralign.training.source import check_same
 
 POOL = 8  # steps whose pairs are drawn together and sorted by length
@@ -120,8 +119,7 @@ class TradeOffSource:
         if not preferences:
             return None
         record = self.records[pair.record]
-        texts = (record.responses[pair.first].text, record.responses[pair.second].text)
-        return Group(record.messages, texts, conditions, preferences, record.id)
+        return Group.of(record, (record.responses[pair.first], record.responses[pair.second]), conditions, preferences)
 
     def _draw_pool(self, block: int) -> list[list[Pair]]:
         """The pairs of POOL steps: random records, a random pair of each, cut into steps by length, in random order."""
@@ -138,7 +136,7 @@ class TradeOffSource:
         for pairs in self._pairs:
             record = self.records[pairs[0].record]
             for index in sorted({index for pair in pairs for index in (pair.first, pair.second)}):
-                yield record.messages, record.responses[index].text
+                yield record.messages, record.responses[index].text, record.responses[index].finished
 
     def state(self) -> dict[str, Any]:
         """Identity only: the place follows from the step."""
@@ -165,7 +163,8 @@ class TradeOffSource:
         turns = [[message.role, message.content] for message in record.messages]
         numbers = np.stack([[pair.size, pair.verdict] for pair in pairs]).astype("<f8").tobytes()
         places = [[pair.first, pair.second] for pair in pairs]
-        return [[turns, [response.text for response in record.responses], places], numbers]
+        texts = [response.text for response in record.responses]
+        return [[turns, texts, places, *cut_off(record.responses)], numbers]
 
 
 def _labelled_pairs(number: int, record: Record, objectives: Sequence[Objective]) -> list[Pair]:

@@ -20,8 +20,10 @@ from pluralign.training.batching import Batch
 class PairEncoder(Protocol):
     """Messages and a response to token ids."""
 
-    def pair(self, messages: Sequence[Message], response: str) -> tuple[list[int], list[int]] | None:
-        """(prompt ids, response ids), or None where the response does not fit."""
+    def pair(
+        self, messages: Sequence[Message], response: str, finished: bool = True
+    ) -> tuple[list[int], list[int]] | None:
+        """(prompt ids, response ids), or None where the response does not fit; a finished one has its end token."""
 
 
 class Seams(Protocol):

@@ -14,6 +14,9 @@ def explode(group: Group) -> list[Group]:
             (group.conditions[preference.condition],),
             (Preference(0, 0, 1, preference.margin),),
             group.id,
+            tuple(
+                place for place, old in enumerate((preference.chosen, preference.rejected)) if old in group.unfinished
+            ),
         )
         for preference in group.preferences
     ]

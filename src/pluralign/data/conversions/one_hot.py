@@ -33,9 +33,8 @@ def one_hot(record: Record, objectives: Sequence[Objective]) -> list[Group]:
         for i, j in found.pairs()
         if abs(found.verdict[i, j, k]) > 0
     )
-    texts = tuple(response.text for response in record.responses)
     conditions = tuple(condition.one_hot(names(objectives)[k]) for k in used)
-    return [Group(record.messages, texts, conditions, preferences, record.id)]
+    return [Group.of(record, record.responses, conditions, preferences)]
 
 
 def _preference(place: int, i: int, j: int, k: int, found: Evidence) -> Preference:

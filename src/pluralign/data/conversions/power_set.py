@@ -46,8 +46,7 @@ def power_set(record: Record, objectives: Sequence[Objective], net_margin: bool 
         for chosen_set, chosen, rejected, total, _ in items
     )
     conditions = tuple(_uniform(chosen_set, names(objectives)) for chosen_set in sets)
-    texts = tuple(response.text for response in record.responses)
-    return [Group(record.messages, texts, conditions, preferences, record.id)]
+    return [Group.of(record, record.responses, conditions, preferences)]
 
 
 def _items(found: Evidence) -> Iterator[_Item]:

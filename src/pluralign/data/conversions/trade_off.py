@@ -39,8 +39,7 @@ def trade_off(record: Record, objectives: Sequence[Objective], weights: ArrayLik
     if not preferences:
         return None
     conditions = tuple(condition.from_vector(row, objectives) for row in rows)
-    texts = tuple(response.text for response in record.responses)
-    return Group(record.messages, texts, conditions, preferences, record.id)
+    return Group.of(record, record.responses, conditions, preferences)
 
 
 def _judge(i: int, j: int, size: Array, verdict: Array, rows: Array) -> Iterator[Preference]:
