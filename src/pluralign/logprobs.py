@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,33 @@ TOKEN_BUDGET = 8192
 """Padded tokens of one batch when scoring many sequences without gradients."""
 
 
+class ResponseStates(NamedTuple):
+    """What the head needs of the trunk, at the N positions that predict a response token, row after row.
+
+    hidden [N, d] (differentiable); targets [N] the tokens to predict; rows [N] the row of each, ascending;
+    coefficients [R', L', C] of those rows: R' = R, L' = L, or R' = R·L (row-major), L' = 1 where the trunk depends on
+    the condition and ran once for each.
+    """
+
+    hidden: Tensor
+    targets: Tensor
+    rows: Tensor
+    coefficients: Tensor
+
+
+def response_states(
+    policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor, states: Tensor | None = None
+) -> ResponseStates:
+    """The trunk's side of `response_logprobs`, for a policy whose head we know (`policy.fused`)."""
+    if not _one_trunk(policy.steering, coefficients):
+        input_ids, targets_mask, coefficients = _repeated(input_ids, targets_mask, coefficients)
+    rows, columns = targets_mask[:, 1:].nonzero(as_tuple=True)
+    if states is None:
+        with policy.steering.steered(policy.model, coefficients[:, 0]):
+            states = trunk(policy.model, input_ids)[rows, columns]
+    return ResponseStates(states, input_ids[rows, columns + 1], rows, coefficients)
+
+
 def response_logprobs(
     policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor, states: Tensor | None = None
 ) -> Tensor:
@@ -31,21 +58,29 @@ def response_logprobs(
     input_ids [R, T] right-padded (padding follows every valid token, so causal attention needs no mask);
     targets_mask [R, T] true where a token belongs to the response; coefficients [R, L, C]. `states` [N, d]: the trunk's output where it is known already.
     """
-    num_rows, num_conditions = coefficients.shape[:2]
-    if num_conditions > 1 and not (policy.fused and _one_trunk(policy.steering, coefficients)):
-        flat = coefficients.flatten(0, 1)[:, None]
-        repeated = [tensor.repeat_interleave(num_conditions, 0) for tensor in (input_ids, targets_mask)]
-        return response_logprobs(policy, repeated[0], repeated[1], flat).view(num_rows, num_conditions)
+    if not policy.fused:
+        return _own_logprobs(policy, input_ids, targets_mask, coefficients)
+    found = response_states(policy, input_ids, targets_mask, coefficients, states)
+    tokens = policy.head.token_logprobs(*found[:2], found.coefficients, found.rows)
+    return tokens.new_zeros(found.coefficients.shape[:2]).index_add(0, found.rows, tokens).view(coefficients.shape[:2])
+
+
+def _own_logprobs(policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor) -> Tensor:
+    """The same by the model's own logits, a row per condition: where its head does what we do not know."""
+    shape = coefficients.shape[:2]
+    input_ids, targets_mask, coefficients = _repeated(input_ids, targets_mask, coefficients)
     rows, columns = targets_mask[:, 1:].nonzero(as_tuple=True)
-    targets = input_ids[rows, columns + 1]
     with policy.steering.steered(policy.model, coefficients[:, 0]):
-        if policy.fused:
-            hidden = trunk(policy.model, input_ids)[rows, columns] if states is None else states
-            tokens = policy.head.token_logprobs(hidden, targets, coefficients, rows)
-        else:
-            logits = policy.model(input_ids=input_ids, use_cache=False).logits
-            tokens = target_logprobs(logits[rows, columns], targets)[:, None]
-    return tokens.new_zeros(num_rows, num_conditions).index_add(0, rows, tokens)
+        logits = policy.model(input_ids=input_ids, use_cache=False).logits
+    tokens = target_logprobs(logits[rows, columns], input_ids[rows, columns + 1])
+    return tokens.new_zeros(len(input_ids)).index_add(0, rows, tokens).view(shape)
+
+
+def _repeated(input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A row for each of the L conditions of a row: [R·L, T], [R·L, T], [R·L, 1, C]."""
+    num = coefficients.shape[1]
+    ids, mask = (tensor.repeat_interleave(num, 0) for tensor in (input_ids, targets_mask))
+    return ids, mask, coefficients.flatten(0, 1)[:, None]
 
 
 def trunk(model: Any, input_ids: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from pluralign.data.objective import Objective, unique
 from pluralign.data.record import Message
 from pluralign.encoding import Encoder
 from pluralign.errors import ModelError
-from pluralign.losses.outputs import Outputs
+from pluralign.losses.outputs import Loss, Metrics, Outputs, total
 from pluralign.steering.contract import Steering, reference_coefficients
 from pluralign.steering.head import Head, epilogue_of
 from pluralign.steering.surgery import delta_state, load_deltas, merged_state, plural_layers
@@ -142,6 +142,10 @@ class Policy:
         states = None if batch.states is None else batch.states.gather(batch.rows)
         summed = logprobs.response_logprobs(self, batch.input_ids, batch.targets_mask, batch.coefficients, states)
         return Outputs(summed, batch.reference, batch.targets_mask.sum(1))
+
+    def losses(self, batch: Any, loss: Loss, scale: float = 1.0) -> tuple[Tensor, Tensor, Metrics]:
+        """(scale · Σ losses of a `training.batching.Batch`, differentiable; the losses [P]; their metrics)."""
+        return total(loss, self.outputs(batch), batch.judgements, scale)
 
     @torch.no_grad()
     def reference_logprobs(self, batch: Any) -> Tensor:

@@ -22,7 +22,7 @@ from pluralign.data.group import Group, Preference
 from pluralign.data.objective import Objective
 from pluralign.data.record import Message, Record, Response, user
 from pluralign.losses.dpo import CDPO
-from pluralign.losses.outputs import Outputs
+from pluralign.losses.outputs import Loss, Outputs, total
 from pluralign.losses.regression import Regression
 from pluralign.storage import fingerprint
 from pluralign.training.batching import Batch
@@ -118,6 +118,9 @@ class TabularPolicy:
         logprobs = self.model(prompts, batch.coefficients)
         picked = logprobs.gather(2, responses[:, None, None].expand(-1, logprobs.shape[1], 1))[..., 0]
         return Outputs(picked, batch.reference, batch.lengths)
+
+    def losses(self, batch: Batch, loss: Loss, scale: float = 1.0):
+        return total(loss, self.outputs(batch), batch.judgements, scale)
 
     frozen_trunk = False
 

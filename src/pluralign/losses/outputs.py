@@ -62,6 +62,12 @@ class Loss(Protocol):
         """Per-example loss and metrics."""
 
 
+def total(loss: Loss, outputs: Outputs, judgements: Judgements, scale: float = 1.0) -> tuple[Tensor, Tensor, Metrics]:
+    """(scale · Σ losses, differentiable; the losses [P], detached; their metrics)."""
+    losses, metrics = loss(outputs, judgements)
+    return losses.sum() * scale, losses.detach(), metrics
+
+
 def log_ratios(outputs: Outputs) -> Tensor:
     """ρ [R, L] = log π_θ(y|x, λ) − log π_ref(y|x), float32."""
     return outputs.logprobs.float() - outputs.reference.float()[:, None]
@@ -110,4 +116,5 @@ __all__ = [
     "log_ratios",
     "pair_log_ratios",
     "pair_metrics",
+    "total",
 ]

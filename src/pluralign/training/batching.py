@@ -39,7 +39,7 @@ class Batch:
     coefficients [R, L, C] float32 (the steering's, one row per condition), judgements over P examples,
     reference [R] float32 (summed log π_ref, nats; NaN unknown), lengths [R] long (response tokens), rows [R] long
     (the rows' numbers in the cache: stable within a fit, equal numbers are equal ids), rejected (responses left out
-    because they do not fit), states (the frozen trunk's hidden states, where they are kept).
+    because they do not fit), groups [R] long (the group a row came from, ascending), states (the frozen trunk's hidden states, where they are kept).
     """
 
     input_ids: Tensor
@@ -50,6 +50,7 @@ class Batch:
     reference: Tensor
     lengths: Tensor
     rows: Tensor
+    groups: Tensor
     rejected: int = 0
     states: TrunkStates | None = None
 
@@ -69,6 +70,7 @@ class _Plan:
     """The rows and judgements of a batch while it is collected."""
 
     rows: list[int] = field(default_factory=list)
+    groups: list[int] = field(default_factory=list)
     references: list[int] = field(default_factory=list)
     conditions: list[Conditions] = field(default_factory=list)
     examples: list[tuple[int, int, int, float]] = field(default_factory=list)
@@ -87,8 +89,9 @@ class Collator:
     def __call__(self, groups: Sequence[Group]) -> Batch:
         """One batch of all the groups; judgements whose response does not fit are left out."""
         plan = _Plan()
-        for group in groups:
+        for place, group in enumerate(groups):
             self._add(plan, group)
+            plan.groups += [place] * (len(plan.rows) - len(plan.groups))
         width = max(map(len, plan.conditions), default=1)
         input_ids, attention, targets = _padded(self.rows, plan.rows)
         chosen, rejected, condition, margin = zip(*plan.examples, strict=True) if plan.examples else ((),) * 4
@@ -106,6 +109,7 @@ class Collator:
             reference=torch.tensor([self._reference(number) for number in plan.references], dtype=torch.float32),
             lengths=targets.sum(1),
             rows=torch.tensor(plan.rows, dtype=torch.long),
+            groups=torch.tensor(plan.groups, dtype=torch.long),
             rejected=plan.rejected,
             states=self.rows.states,
         )
@@ -123,6 +127,7 @@ class Collator:
             reference=torch.full((len(numbers),), math.nan),
             lengths=targets.sum(1),
             rows=torch.tensor(numbers, dtype=torch.long),
+            groups=torch.arange(len(numbers)),
             states=self.rows.states,
         )
 

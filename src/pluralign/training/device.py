@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pluralign.errors import ConfigError
-from pluralign.losses.outputs import Outputs
+from pluralign.losses.outputs import Loss, Metrics
 from pluralign.training.batching import Batch
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def prepare(self, policy: Trainable) -> torch.nn.Module:
-        """A module from batch to outputs, its model on the device (and its gradients averaged over processes)."""
+        """A module from (batch, loss, scale) to `Trainable.losses`, its model on the device (and its gradients averaged over processes)."""
         module: torch.nn.Module = self._accelerator.prepare_model(_Forward(policy, self))
         wrapped = isinstance(module, torch.nn.parallel.DistributedDataParallel)
         assert wrapped == (self.num_processes > 1), "accelerate did not wrap the model for its processes"
@@ -85,9 +85,9 @@ class _Forward(torch.nn.Module):
         super().__init__()
         self.model, self._policy, self._compute = policy.model, policy, compute
 
-    def forward(self, batch: Batch) -> Outputs:
+    def forward(self, batch: Batch, loss: Loss, scale: float) -> tuple[Tensor, Tensor, Metrics]:
         with self._compute.autocast():
-            return self._policy.outputs(batch)
+            return self._policy.losses(batch, loss, scale)
 
 
 def _existing(device: str) -> torch.device:

@@ -61,11 +61,10 @@ class Stepper:
         """Gradients of the mean loss over all examples of the step, clipped; the step's numbers."""
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(batches):
-            losses, metrics = self.loss(self.forward(batch), batch.judgements)
             # processes average their gradients, while the examples of all of them are counted
-            total = losses.sum() * (self.compute.num_processes / examples)
+            total, losses, metrics = self.forward(batch, self.loss, self.compute.num_processes / examples)
             self.compute.backward(self.forward, total, last=number == len(batches) - 1)
-            for name, value in {"loss": losses.detach(), **metrics}.items():
+            for name, value in {"loss": losses, **metrics}.items():
                 sums[name] = sums.get(name, 0.0) + value.sum()
         norm = self.compute.clip(self.parameters, self.optim.clip_norm)
         means = self.compute.sum(torch.stack(list(sums.values()))) / examples
@@ -92,7 +91,7 @@ class Stepper:
         for start in range(0, len(groups), self.optim.batch_size):
             batch = self.collator(groups[start : start + self.optim.batch_size]).to(self.compute.device)
             if batch.num_examples:
-                losses, metrics = self.loss(self.forward(batch), batch.judgements)
+                _, losses, metrics = self.forward(batch, self.loss, 1.0)
                 for name, value in {"loss": losses, **metrics}.items():
                     sums[name] = sums.get(name, 0.0) + float(value.sum())
                 examples += batch.num_examples

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pluralign.data.condition import Condition
 from pluralign.data.record import Message
-from pluralign.losses.outputs import Outputs
+from pluralign.losses.outputs import Loss, Metrics, Outputs
 from pluralign.training.batching import Batch
 
 
@@ -54,6 +54,9 @@ class Trainable(Protocol):
 
     def outputs(self, batch: Batch) -> Outputs:
         """Differentiable log-probabilities of the batch's rows."""
+
+    def losses(self, batch: Batch, loss: Loss, scale: float = 1.0) -> tuple[Tensor, Tensor, Metrics]:
+        """(scale · Σ losses, differentiable; the losses [P]; their metrics): `outputs` and the loss in one go."""
 
     def reference_logprobs(self, batch: Batch) -> Tensor:
         """log π_ref(y|x) [R] of the batch's rows, unconditioned, without gradient."""
