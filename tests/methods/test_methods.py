@@ -11,10 +11,9 @@ import torch
 import made_up
 from pluralign import api, settings
 from pluralign.data.condition import one_hot
-from pluralign.data.objective import Objective
-from pluralign.data.record import Record, Response, user
+from pluralign.data.record import user
 from pluralign.errors import ConfigError, DataError
-from pluralign.methods.contract import Method, TrainingData
+from pluralign.methods.contract import Method
 from pluralign.methods.dpo import Dpo
 from pluralign.methods.sft import Sft
 from pluralign.policy import Policy
@@ -100,23 +99,6 @@ def test_dpo_without_a_difference_says_so(tmp_path: Path, base: Path) -> None:
     with pytest.raises(DataError, match="no pair of replies differs on 'kind'"):
         api.train(Dpo(objective="kind"), api.TrainOptions(data=data, model=str(base), out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
-
-
-def test_sft_imitates_the_best_share_in_units_of_the_ranges() -> None:
-    objectives = (Objective("good", low=0, high=1), Objective("cost", low=0, high=100, direction="lower"))
-    replies = (
-        Response("a", scores={"good": 1.0, "cost": 90.0}),
-        Response("b", scores={"good": 0.9, "cost": 10.0}),
-        Response("c", scores={}),
-        Response("d", scores={"good": 1.0, "cost": 0.0}, extra={"corrupted": True}),
-    )
-    record = Record(user("x"), replies)
-    data = TrainingData([record], objectives)
-    assert [group.responses[0] for group in Sft(best_share=0.5)._groups(record, data)] == ["b"]
-    assert [group.responses[0] for group in Sft()._groups(record, data)] == ["b", "a", "c"]
-    for wrong in ({"best_share": 0.0}, {"best_share": 1.5}, {"epochs": 0.0}, {"epochs": float("nan")}):
-        with pytest.raises(ConfigError):
-            Sft(**wrong)
 
 
 def test_a_run_of_another_class_is_named_by_its_module(base: Path, tmp_path: Path) -> None:
