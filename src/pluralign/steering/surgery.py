@@ -170,11 +170,12 @@ def load_deltas(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             parameters[name].copy_(tensor)
 
 
-def checkpoint_gradients(model: Any, state: SteerState) -> None:
-    """Turn on gradient checkpointing so that the recomputed forward is steered as the first one was."""
+def checkpoint_gradients(model: Any, state: SteerState | None) -> None:
+    """Turn on gradient checkpointing so that the recomputed forward is steered as the first one was (None: not at all)."""
 
     def contexts() -> tuple[Any, Any]:
-        return contextlib.nullcontext(), _restored(state, state.coefficients, state.index)
+        again = contextlib.nullcontext() if state is None else _restored(state, state.coefficients, state.index)
+        return contextlib.nullcontext(), again
 
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable  # old name
     enable({"use_reentrant": False, "context_fn": contexts})

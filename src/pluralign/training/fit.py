@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from pluralign.training.device import Compute, restore_rng, rng_state, seeded
 from pluralign.training.interrupt import Interrupted, StopRequest
 from pluralign.training.optim import Optim
 from pluralign.training.progress import Progress
+from pluralign.training.recompute import recomputing
 from pluralign.training.reference import reference_logprobs
 from pluralign.training.rows import Rows
 from pluralign.training.run import Stage
@@ -98,7 +100,7 @@ def fit(
         return FitResult.from_json(stage.result)
     began = time.monotonic()
     groups = list(validation or ())
-    with seeded(stage.seed):
+    with seeded(stage.seed), recomputing(policy, dropout) if optim.gradient_checkpointing else nullcontext():
         compute = Compute(stage.run.device, optim.precision)
         policy.model.to(compute.device)
         collator = _collator(policy, source, groups, loss, compute, stage, dropout)

@@ -44,6 +44,8 @@ class Optim:
     """micro-batches that a step is cut into; changes memory, not the gradient"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: matrix products in bfloat16 under autocast; parameters, optimiser and losses stay float32"""
+    gradient_checkpointing: bool = False
+    """compute activations again in the backward pass instead of keeping them: the same gradients, less memory, more time"""
 
     def __post_init__(self) -> None:
         self._check("steps", self.steps >= 1, "at least 1")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pluralign.data.group import Group
 from pluralign.errors import DataError, RunError
@@ -16,11 +16,10 @@ from pluralign.training import checkpoint
 from pluralign.training.batching import Batch, Collator
 from pluralign.training.device import Compute
 from pluralign.training.optim import Optim
+from pluralign.training.recompute import set_mode
 
 if TYPE_CHECKING:
     from pluralign.training.trainable import Trainable
-
-_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 class Stepper:
@@ -101,12 +100,8 @@ class Stepper:
         return {name: value / examples for name, value in sums.items()}
 
     def set_mode(self, training: bool) -> None:
-        """Without dropout the model trains in eval mode, unless gradient checkpointing, which needs train mode."""
-        model = self.policy.model
-        model.train(training and (self.dropout or bool(getattr(model, "is_activation_checkpointing", False))))
-        for module in model.modules():
-            if isinstance(module, _DROPOUT) and not self.dropout:
-                module.eval()
+        """Without dropout the model trains in evaluation mode."""
+        set_mode(self.policy.model, training, self.dropout)
 
 
 def _parts(groups: Sequence[Group], num: int) -> list[list[Group]]:
