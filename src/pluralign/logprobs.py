@@ -1,4 +1,5 @@
-"""Log-probabilities of responses under many conditions: the trunk once per row where it can, the head for all.
+"""Log-probabilities of responses under many conditions: the trunk once per prompt and response where it can
+(`sharing.py`), the head for all.
 
 Letters: R rows, T tokens, L conditions of a row, C coefficients, N response positions.
 """
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pluralign.errors import ModelError
+from pluralign.sharing import read
 from pluralign.steering.contract import Steering, reference_coefficients
 from pluralign.steering.head import Head, target_logprobs
 
@@ -45,8 +47,7 @@ def response_states(
         input_ids, targets_mask, coefficients = _repeated(input_ids, targets_mask, coefficients)
     rows, columns = targets_mask[:, 1:].nonzero(as_tuple=True)
     if states is None:
-        with policy.steering.steered(policy.model, coefficients[:, 0]):
-            states = trunk(policy.model, input_ids)[rows, columns]
+        states = read(policy, input_ids, targets_mask, coefficients[:, 0])
     return ResponseStates(states, input_ids[rows, columns + 1], rows, coefficients)
 
 
@@ -70,9 +71,8 @@ def _own_logprobs(policy: Policy, input_ids: Tensor, targets_mask: Tensor, coeff
     shape = coefficients.shape[:2]
     input_ids, targets_mask, coefficients = _repeated(input_ids, targets_mask, coefficients)
     rows, columns = targets_mask[:, 1:].nonzero(as_tuple=True)
-    with policy.steering.steered(policy.model, coefficients[:, 0]):
-        logits = policy.model(input_ids=input_ids, use_cache=False).logits
-    tokens = target_logprobs(logits[rows, columns], input_ids[rows, columns + 1])
+    logits = read(policy, input_ids, targets_mask, coefficients[:, 0])
+    tokens = target_logprobs(logits, input_ids[rows, columns + 1])
     return tokens.new_zeros(len(input_ids)).index_add(0, rows, tokens).view(shape)
 
 

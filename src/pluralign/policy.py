@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pluralign import logprobs, policy_folder
+from pluralign import logprobs, policy_folder, sharing
 from pluralign.base_model import load_base, plain_model, weights_fingerprint
 from pluralign.data.condition import Bounds, Condition
 from pluralign.data.objective import Objective, unique
@@ -59,6 +59,7 @@ class Policy:
             log.warning(
                 "%s does something after its head that we do not know; using its own logits", type(model).__name__
             )
+        self.sharing = sharing.sharing_of(model, steering, self.num_objectives, self.fused)
 
     # -- making one ------------------------------------------------------------------------------------------------
 
@@ -162,8 +163,8 @@ class Policy:
     @torch.no_grad()
     def trunk_states(self, batch: Any) -> Tensor:
         """Hidden states [N, d] at the positions that predict the batch's response tokens, row after row."""
-        rows, columns = batch.targets_mask[:, 1:].nonzero(as_tuple=True)
-        return logprobs.trunk(self.model, batch.input_ids)[rows, columns]
+        rows = self.reference_coefficients(len(batch.input_ids))
+        return sharing.read(self, batch.input_ids, batch.targets_mask, rows)
 
     def logprobs(
         self,

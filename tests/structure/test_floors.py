@@ -9,7 +9,7 @@ from source_tree import Module, inside_package, modules, own_imports
 FLOORS = (
     (("errors",), ("plugins", "settings", "storage"), ("data",)),
     (("encoding", "losses"), ("base_model", "steering")),
-    (("logprobs", "policy_folder"), ("policy",), ("reward_model",)),
+    (("packing",), ("sharing",), ("logprobs", "policy_folder"), ("policy",), ("reward_model",)),
     (("model_card", "training"), ("export", "sampling", "scorers")),
     (("lab", "methods"),),
     (("evaluation",),),
