@@ -103,6 +103,31 @@ def test_the_card_says_what_was_asked_of_which_data_and_how_it_did(tmp_path):
     assert "regret" not in body
 
 
+def test_a_prompt_steered_policy_leaves_unsteered_and_its_card_says_how_to_ask(tmp_path, caplog):
+    words = tokenizer("{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} \n{% endfor %}")
+    steered = Policy(model(config()), Encoder(words), PromptWeights(), OBJECTIVES[:2])
+    shake(steered)
+    folder = export(steered, tmp_path / "out", None)
+    assert "none is in the weights" in caplog.text
+    opening = "<|condition|>kind: 0.50, brief: 0.50<|/condition|>"
+    card = (folder / "README.md").read_text()
+    assert opening in card and "fixed in these weights;" not in card
+    plain, native = AutoModelForCausalLM.from_pretrained(folder, dtype="float32"), AutoTokenizer.from_pretrained(folder)
+    asked_for = Weights({"kind": 0.5, "brief": 0.5})
+    for system, messages in (
+        (opening, user("tell me a joke")),
+        (f"{opening}\n\nbe kind", [Message("system", "be kind"), *user("tell me a joke")]),
+    ):
+        turns = [{"role": "system", "content": system}, {"role": "user", "content": "tell me a joke"}]
+        prompt = native.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
+        assert tuple(prompt) == steered.encoder.prompt(steered.steering.write(messages, asked_for)).ids
+        answer = steered.encoder.response("good nice")
+        with torch.no_grad():
+            logits = plain(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        own = sum(float(logits[place, number]) for place, number in enumerate(answer))
+        assert own == pytest.approx(float(steered.logprobs([messages], ["good nice"], [asked_for])[0]), abs=1e-3)
+
+
 def test_a_card_with_nothing_to_tell_says_so_and_keeps_folders_to_itself(tmp_path):
     steered = Policy.from_base(saved_base(tmp_path / "secret" / "base"), PluralSteering(), OBJECTIVES)
     text = (export(steered, tmp_path / "out", None, report={}) / "README.md").read_text()

@@ -143,7 +143,7 @@ class Export:
     out: Path
     """new folder"""
     steer: str | None = None
-    """the condition to merge; none merges the policy as it answers unsteered"""
+    """the condition to merge; none merges the policy as it answers unsteered (the only way where conditions are text)"""
     format: Literal["merged", "lora"] = "merged"
     """a whole model, or one peft LoRA adapter beside the base"""
     report: Path | None = None

@@ -6,8 +6,10 @@ at export. Letters: r rank, C coefficients.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from torch import Tensor, nn
 from pluralign.base_model import save_base
 from pluralign.data.condition import Condition
 from pluralign.errors import ModelError
-from pluralign.model_card import model_card
+from pluralign.model_card import model_card, written_condition
 from pluralign.policy import Policy
 from pluralign.steering.deltas import Deltas, PluralLinear
 from pluralign.steering.surgery import plural_layers
 from pluralign.storage import atomic_folder, atomic_write
+
+log = logging.getLogger("pluralign")
 
 
 def export(
@@ -36,15 +40,18 @@ def export(
     """Write the policy at `condition` (None: unsteered) as a plain model with tokenizer, chat template and model card.
 
     `report` is the content of a report.json, whose numbers go into the card; `licence` is an id such as "apache-2.0"
-    for the new weights. Raises ModelError for a prompt-steered policy, ConditionError, StorageError.
+    for the new weights. A prompt-steered policy is exported unsteered only, and its card says how to write a condition
+    into the prompt: no weights hold it. Raises ModelError where one is asked for, ConditionError, StorageError.
     """
     merged = policy.merge(condition)
+    if written_condition(policy) is not None:
+        log.warning(
+            "a condition is text for this policy, so none is in the weights; the model card says how to write one"
+        )
     tokenizer = copy.deepcopy(policy.encoder.tokenizer)
     tokenizer.chat_template = policy.encoder.chat_template()
-    card = model_card(policy, condition, "merged", report, licence)
-    with atomic_folder(folder, overwrite) as temporary:
+    with _carded(folder, overwrite, model_card(policy, condition, "merged", report, licence)) as temporary:
         save_base(merged, tokenizer, temporary)
-        atomic_write(temporary / "README.md", card)
     return Path(folder)
 
 
@@ -66,12 +73,18 @@ def export_lora(
     from safetensors.torch import save
 
     config, tensors = lora(policy, condition)
-    card = model_card(policy, condition, "lora", report, licence)
-    with atomic_folder(folder, overwrite) as temporary:
+    with _carded(folder, overwrite, model_card(policy, condition, "lora", report, licence)) as temporary:
         config.save_pretrained(str(temporary))
         atomic_write(temporary / "adapter_model.safetensors", save(tensors, {"format": "pt"}))
-        atomic_write(temporary / "README.md", card)
     return Path(folder)
+
+
+@contextlib.contextmanager
+def _carded(folder: str | Path, overwrite: bool, card: str) -> Iterator[Path]:
+    """A folder that appears whole, with its model card, or not at all."""
+    with atomic_folder(folder, overwrite) as temporary:
+        yield temporary
+        atomic_write(temporary / "README.md", card)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pluralign import __version__
-from pluralign.data.condition import Condition
+from pluralign.data.condition import Condition, Weights
 
 if TYPE_CHECKING:
     from pluralign.policy import Policy
@@ -32,9 +32,7 @@ def model_card(
     parts = [
         _front_matter(base if known else None, kind, licence),
         f"# {'LoRA adapter' if kind == 'lora' else 'Model'} for {_said(condition)}",
-        "Exported by pluralign "
-        f"{__version__} from a steerable policy. The trade-off is fixed in these weights; the policy can be asked for "
-        "others.",
+        f"Exported by pluralign {__version__} from a steerable policy. {_asking(policy)}",
         _about(policy, condition, base if known else Path(base).name, kind),
         _objectives(policy),
         _data(policy),
@@ -44,6 +42,28 @@ def model_card(
         "The licences of the base model and of the data above apply.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _asking(policy: Policy) -> str:
+    """How, or whether, the exported model can still be asked."""
+    written = written_condition(policy)
+    if written is None:
+        return "The trade-off is fixed in these weights; the policy can be asked for others."
+    return (
+        "Nothing is fixed in these weights: this model reads what it is asked for. Open the system turn (or the prompt, "
+        f"where there are no turns) with the weights between their special tokens:\n\n```text\n{written}\n```"
+    )
+
+
+def written_condition(policy: Policy) -> str | None:
+    """Equal weights as a prompt-steered policy reads them; None where conditions are not text."""
+    if Weights not in policy.steering.accepts:
+        return None
+    example = Weights({objective.name: 1 / policy.num_objectives for objective in policy.objectives})
+    text = "".join(message.content for message in policy.steering.write((), example))
+    brackets = policy.encoder.brackets
+    tokens = policy.encoder.tokenizer.convert_ids_to_tokens(list(brackets)) if brackets else ["", ""]
+    return f"{tokens[0]}{text}{tokens[1]}" if text else None
 
 
 def _front_matter(base: str | None, kind: str, licence: str | None) -> str:

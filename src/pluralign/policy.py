@@ -226,7 +226,8 @@ class Policy:
         checked = self.check(condition)
         if self.steering.write((Message("user", ""),), checked) != (Message("user", ""),):
             raise ModelError(
-                "a prompt-steered policy cannot be merged: its condition is text; export it and write the prompt"
+                "a prompt-steered policy cannot be merged under a condition: its condition is text, and no weights hold "
+                "it; leave the condition out (no --steer) and write it into the prompt, as the model card then says"
             )
         coefficients = self.coefficients([checked])[0]
         return plain_model(self.model, merged_state(self.model, coefficients))
