@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -104,6 +104,12 @@ def convert(
             continue
         tally.keep()
         yield record
+
+
+def check_columns(row: Mapping[str, Any], columns: Sequence[str]) -> None:
+    """Raise DataError unless a row has exactly these columns."""
+    if set(row) != set(columns):
+        raise DataError(f"expected the columns {', '.join(columns)}, found {', '.join(sorted(row))}")
 
 
 def first_row(path: str | Path) -> dict[str, Any]:

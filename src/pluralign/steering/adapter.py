@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,16 +11,14 @@ from torch import Tensor, nn
 
 from pluralign.data.condition import Condition
 from pluralign.data.objective import Objective
-from pluralign.data.record import Message
 from pluralign.encoding import Encoder
 from pluralign.errors import ConditionError
-from pluralign.steering.contract import spoken
-from pluralign.steering.deltas import SteerState
+from pluralign.steering.contract import DeltaSteering
 from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
 
 
 @dataclass
-class AdapterSteering:
+class AdapterSteering(DeltaSteering):
     """A model whose parameters do not depend on the condition; a kind of steering says what it accepts and writes."""
 
     kind: ClassVar[str]
@@ -35,7 +32,6 @@ class AdapterSteering:
     """LoRA's alpha"""
     seed: int = 0
     """of the adapter's initial values"""
-    _state: ClassVar[SteerState | None] = None  # the instance's own once attached; no field: it is no setting
 
     @property
     def reference_inside(self) -> bool:
@@ -52,14 +48,6 @@ class AdapterSteering:
         if self.shared_where is None:
             model.requires_grad_(True)
 
-    def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
-        """Identity (DataError where a turn claims to be a condition)."""
-        return spoken(messages)
-
-    def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
-        """One row."""
-        return [(condition, 1.0)]
-
     def coefficients(self, conditions: Sequence[Condition | None], objectives: Sequence[Objective]) -> Tensor:
         """[R, K + 2]: the adapter and the base, the same for every row."""
         rows = torch.zeros(len(conditions), len(objectives) + 2)
@@ -74,13 +62,6 @@ class AdapterSteering:
                 f"{list(steer.shape)}; this model's parameters do not depend on weights"
             )
         return steer
-
-    def steered(
-        self, model: nn.Module, coefficients: Tensor, index: Tensor | None = None
-    ) -> contextlib.AbstractContextManager[None]:
-        """Put coefficients [R, C] in force (1: the adapter, 0: the reference)."""
-        assert self._state is not None, "attach first"
-        return self._state.set(coefficients, index)
 
     def trunk_columns(self) -> list[int]:
         """The adapter's share."""

@@ -19,6 +19,7 @@ from pluralign.data.objective import Objective
 from pluralign.data.record import Message
 from pluralign.encoding import CONDITION, Encoder
 from pluralign.errors import DataError
+from pluralign.steering.deltas import SteerState
 
 
 @runtime_checkable
@@ -60,6 +61,27 @@ class Steering(Protocol):
 
     def config(self) -> dict[str, Any]:
         """The fields, as JSON."""
+
+
+class DeltaSteering:
+    """What every steering made of plural layers shares: one row for a request, and the state of its layers."""
+
+    _state: ClassVar[SteerState | None] = None  # the instance's own once attached; no field: it is no setting
+
+    def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
+        """Identity (DataError where a turn claims to be a condition)."""
+        return spoken(messages)
+
+    def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
+        """One row."""
+        return [(condition, 1.0)]
+
+    def steered(
+        self, model: nn.Module, coefficients: Tensor, index: Tensor | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Put coefficients [R, C] in force for forwards and backwards inside the context."""
+        assert self._state is not None, "attach first"
+        return self._state.set(coefficients, index)
 
 
 def spoken(messages: Sequence[Message]) -> tuple[Message, ...]:

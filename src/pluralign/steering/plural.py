@@ -6,7 +6,6 @@ model of CMPO (Manyika 2024, eq. 3.1; methods.md A1): softmax(Σ_j λ_j h W_j), 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
@@ -17,16 +16,14 @@ from torch import Tensor, nn
 
 from pluralign.data.condition import Condition, Weights, vector
 from pluralign.data.objective import Objective
-from pluralign.data.record import Message
 from pluralign.encoding import Encoder
 from pluralign.errors import ConditionError, ConfigError
-from pluralign.steering.contract import spoken
-from pluralign.steering.deltas import SteerState
+from pluralign.steering.contract import DeltaSteering
 from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
 
 
 @dataclass
-class PluralSteering:
+class PluralSteering(DeltaSteering):
     """A change per objective in the chosen layers, mixed by the asked weights.
 
     `base_share`: "one" keeps W_0 whole (λ = 0 is the base, weights outside the simplex are usable); "sum" is the
@@ -50,7 +47,6 @@ class PluralSteering:
     """share of the base matrix: one, or the sum of the weights (literal CMPO)"""
     seed: int = 0
     """of the changes' initial values"""
-    _state: ClassVar[SteerState | None] = None  # the instance's own once attached; no field: it is no setting
 
     @property
     def reference_inside(self) -> bool:
@@ -78,14 +74,6 @@ class PluralSteering:
             model, spec, self.expand, len(objectives) + 2
         )
 
-    def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
-        """Identity: nothing is written into the prompt (DataError where a turn claims to be a condition)."""
-        return spoken(messages)
-
-    def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
-        """One row."""
-        return [(condition, 1.0)]
-
     def coefficients(self, conditions: Sequence[Condition | None], objectives: Sequence[Objective]) -> Tensor:
         """[R, K + 2]; None is the reference (no change)."""
         rows = np.zeros((len(conditions), len(objectives) + 2), dtype=np.float64)
@@ -107,13 +95,6 @@ class PluralSteering:
             return steer
         base = steer.sum(1, keepdim=True) if self.base_share == "sum" else torch.ones_like(steer[:, :1])
         return torch.cat([steer, torch.ones_like(steer[:, :1]), base], dim=1)
-
-    def steered(
-        self, model: nn.Module, coefficients: Tensor, index: Tensor | None = None
-    ) -> contextlib.AbstractContextManager[None]:
-        """Put coefficients [R, C] in force for forwards and backwards inside the context."""
-        assert self._state is not None, "attach first"
-        return self._state.set(coefficients, index)
 
     def trunk_columns(self) -> list[int]:
         """With plural heads only, the trunk depends on the shared share alone (and on nothing without one)."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pluralign.data.check import check
-from pluralign.data.dataset import Dataset, OnError, Tally, convert
+from pluralign.data.dataset import Dataset, OnError, check_columns, convert
 from pluralign.data.objective import Objective
 from pluralign.data.record import Comment, Record, Response, user
 from pluralign.data.strict import mapping_of, number, optional, text, tuple_of
-from pluralign.errors import DataError
 
 OBJECTIVES = (
     Objective("justified", "the answer's reasons hold", low=1, high=5),
@@ -31,16 +29,11 @@ def recognise(row: dict[str, Any]) -> int:
 
 def read(path: str | Path, on_error: OnError = "raise") -> Dataset:
     """The file as a dataset: scores from the ratings, comments from the feedback, the rest in `extra`."""
-    return Dataset(OBJECTIVES, partial(_records, path, on_error), LICENCE, SOURCE, "critiques")
-
-
-def _records(path: str | Path, on_error: OnError, tally: Tally) -> Iterator[Record]:
-    return convert(path, _record, on_error, tally)
+    return Dataset(OBJECTIVES, partial(convert, path, _record, on_error), LICENCE, SOURCE, "critiques")
 
 
 def _record(row: dict[str, Any], line: int) -> Record:
-    if set(row) != set(_COLUMNS):
-        raise DataError(f"expected the columns {', '.join(_COLUMNS)}, found {', '.join(sorted(row))}")
+    check_columns(row, _COLUMNS)
     response = Response(
         text(row["response"], "response"),
         scores=mapping_of(optional(number))(row["ratings"], "ratings"),

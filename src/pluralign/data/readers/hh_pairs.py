@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pluralign.data.check import check
-from pluralign.data.dataset import Dataset, OnError, Tally, convert
+from pluralign.data.dataset import Dataset, OnError, check_columns, convert
 from pluralign.data.dialogue import parse_turns
 from pluralign.data.objective import Objective
 from pluralign.data.record import Comparison, Record, Response
 from pluralign.data.strict import one_of, text
-from pluralign.errors import DataError
 
 OBJECTIVES = (
     Objective("helpful", "does what the person asks for"),
@@ -34,16 +32,11 @@ def recognise(row: dict[str, Any]) -> int:
 
 def read(path: str | Path, on_error: OnError = "raise") -> Dataset:
     """The file as a dataset: one comparison on one objective per record, the chosen reply first."""
-    return Dataset(OBJECTIVES, partial(_records, path, on_error), LICENCE, SOURCE, "hh_pairs")
-
-
-def _records(path: str | Path, on_error: OnError, tally: Tally) -> Iterator[Record]:
-    return convert(path, _record, on_error, tally)
+    return Dataset(OBJECTIVES, partial(convert, path, _record, on_error), LICENCE, SOURCE, "hh_pairs")
 
 
 def _record(row: dict[str, Any], line: int) -> Record:
-    if set(row) != set(_COLUMNS):
-        raise DataError(f"expected the columns {', '.join(_COLUMNS)}, found {', '.join(sorted(row))}")
+    check_columns(row, _COLUMNS)
     objective = one_of("helpful", "harmless")(row["objective"], "objective")
     replies = tuple(Response(text(row[column], column)) for column in ("chosen", "rejected"))
     messages = parse_turns(text(row["prompt"], "prompt"))
