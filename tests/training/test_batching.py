@@ -88,6 +88,36 @@ def test_padding_is_on_the_right():
     assert batch.lengths.tolist() == [1, 1, 1, 1]
 
 
+def test_groups_of_one_prompt_share_their_rows_and_stand_together():
+    pairs = [
+        group(conditions=(O0,), preferences=(Preference(0, 0, 1, 1.0),)),
+        group("p2", conditions=(O0,), preferences=(Preference(0, 0, 1, 2.0),)),
+        group(conditions=(Weights({"o0": 1.0}),), preferences=(Preference(0, 2, 1, 3.0),)),  # an equal condition
+        group(conditions=(O1,), preferences=(Preference(0, 0, 1, 4.0),)),  # another one
+    ]
+    batch = collate(random_policy(), pairs)
+    assert batch.input_ids.tolist() == [[0, 6], [0, 7], [0, 8], [0, 6], [0, 7], [2, 6], [2, 7]]
+    assert batch.groups.tolist() == [0, 0, 0, 0, 0, 1, 1]
+    judgements = batch.judgements  # in the order of the groups
+    assert judgements.margin.tolist() == [1, 2, 3, 4]
+    assert judgements.chosen.tolist() == [0, 5, 2, 3]
+    assert judgements.rejected.tolist() == [1, 6, 1, 4]
+    assert batch.coefficients[:, 0].tolist() == [[1, 0, 0]] * 3 + [[0, 1, 0]] * 2 + [[1, 0, 0]] * 2
+
+
+def test_a_prompt_with_its_condition_written_in_is_not_the_same_prompt_without():
+    """Their ids are equal, but their rows have other references."""
+    policy = random_policy(steering=TextSteering())
+    written = policy.steering.write(user("p0"), O0)
+    plain = Group(written, ("y0", "y1"), (None,), (Preference(0, 0, 1),))
+    batch = Collator(policy, reference=lambda number: float(number))(
+        [group(conditions=(O0,), preferences=(Preference(0, 0, 1),)), plain]
+    )
+    assert batch.rows[:2].tolist() == batch.rows[2:].tolist()
+    assert batch.groups.tolist() == [0, 0, 1, 1]
+    assert batch.reference[:2].tolist() != batch.reference[2:].tolist()
+
+
 def test_every_text_is_tokenised_once():
     policy = random_policy()
     collator = Collator(policy)

@@ -3,8 +3,10 @@
 Letters: R rows, T tokens, L conditions of a row, C coefficients of a condition, P examples.
 
 A row is a response of a group read after one prompt. Conditions that leave the prompt's text alone share the row
-(its columns L); a condition written into the prompt makes a row of its own. Only rows that some judgement needs are
-built. Shorter rows are padded on the right; rows with fewer conditions repeat their first, which nothing reads.
+(its columns L); a condition written into the prompt makes a row of its own. Groups of the same prompt stand together
+and share the rows that they have in common (the same response under the same conditions). Only rows that some
+judgement needs are built. Shorter rows are padded on the right; rows with fewer conditions repeat their first, which
+nothing reads. What the rows have in common, the policy reads once (`packing.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pluralign.training.trainable import Trainable
 
 Conditions = tuple[Condition | None, ...]
+_Example = tuple[int, int, int, float]  # (chosen row, rejected row, column, margin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Batch:
     coefficients [R, L, C] float32 (the steering's, one row per condition), judgements over P examples,
     reference [R] float32 (summed log π_ref, nats; NaN unknown), lengths [R] long (response tokens), rows [R] long
     (the rows' numbers in the cache: stable within a fit, equal numbers are equal ids), rejected (responses left out
-    because they do not fit), groups [R] long (the group a row came from, ascending), states (the frozen trunk's hidden states, where they are kept).
+    because they do not fit), groups [R] long (which of the batch's prompts a row answers, ascending; the rows of a
+    judgement answer the same), states (the frozen trunk's hidden states, where they are kept).
     """
 
     input_ids: Tensor
@@ -73,8 +77,19 @@ class _Plan:
     groups: list[int] = field(default_factory=list)
     references: list[int] = field(default_factory=list)
     conditions: list[Conditions] = field(default_factory=list)
-    examples: list[tuple[int, int, int, float]] = field(default_factory=list)
+    known: dict[tuple[int, int, Conditions], int] = field(default_factory=dict)
     rejected: int = 0
+
+    def row(self, prompt: int, number: int, reference: int, conditions: Conditions) -> int:
+        """The row's place, added at first sight."""
+        key = (prompt, number, conditions)
+        if key not in self.known:
+            self.known[key] = len(self.rows)
+            self.rows.append(number)
+            self.groups.append(prompt)
+            self.references.append(reference)
+            self.conditions.append(conditions)
+        return self.known[key]
 
 
 class Collator:
@@ -89,12 +104,13 @@ class Collator:
     def __call__(self, groups: Sequence[Group]) -> Batch:
         """One batch of all the groups; judgements whose response does not fit are left out."""
         plan = _Plan()
-        for place, group in enumerate(groups):
-            self._add(plan, group)
-            plan.groups += [place] * (len(plan.rows) - len(plan.groups))
+        judged: dict[int, list[_Example]] = {}
+        for prompt, places in enumerate(_by_prompt(groups)):
+            judged |= {place: self._add(plan, prompt, groups[place]) for place in places}
+        examples = [example for place in range(len(groups)) for example in judged[place]]
         width = max(map(len, plan.conditions), default=1)
         input_ids, attention, targets = _padded(self.rows, plan.rows)
-        chosen, rejected, condition, margin = zip(*plan.examples, strict=True) if plan.examples else ((),) * 4
+        chosen, rejected, condition, margin = zip(*examples, strict=True) if examples else ((),) * 4
         return Batch(
             input_ids=input_ids,
             attention_mask=attention,
@@ -134,7 +150,8 @@ class Collator:
     def _reference(self, number: int) -> float:
         return math.nan if self.reference is None or number == NOTHING else self.reference(number)
 
-    def _add(self, plan: _Plan, group: Group) -> None:
+    def _add(self, plan: _Plan, prompt: int, group: Group) -> list[_Example]:
+        """The rows of a group into the plan; its judgements."""
         places: dict[tuple[int, int], tuple[int, int]] = {}
         needed = _needed(group)
         for messages, columns in self._seams(group):
@@ -142,22 +159,21 @@ class Collator:
             conditions = group.conditions if every else tuple(group.conditions[number] for number in columns)
             for index, text in enumerate(group.texts()):
                 used = [column for column, number in enumerate(columns) if (index, number) in needed]
-                if used and self._add_row(plan, text, messages, conditions):
-                    row = len(plan.rows) - 1
+                row = self._row(plan, prompt, text, messages, conditions) if used else None
+                if row is not None:
                     places.update(((index, columns[column]), (row, column)) for column in used)
-        plan.examples += _examples(group, places)
+        return list(_examples(group, places))
 
-    def _add_row(self, plan: _Plan, text: Text, written: tuple[Message, ...], conditions: Conditions) -> bool:
+    def _row(
+        self, plan: _Plan, prompt: int, text: Text, written: tuple[Message, ...], conditions: Conditions
+    ) -> int | None:
         plain, response, finished = text
         number = self.rows.number(written, response, finished)
         if number is None:
             plan.rejected += 1
-            return False
-        plan.rows.append(number)
+            return None
         unconditioned = number if written is plain else self.rows.number(*text)
-        plan.references.append(NOTHING if unconditioned is None else unconditioned)
-        plan.conditions.append(conditions)
-        return True
+        return plan.row(prompt, number, NOTHING if unconditioned is None else unconditioned, conditions)
 
     def _seams(self, group: Group) -> list[tuple[tuple[Message, ...], list[int]]]:
         """The distinct prompts of a group and, for each, the conditions read after it."""
@@ -170,17 +186,24 @@ class Collator:
     def _coefficients(self, conditions: Sequence[Conditions], width: int) -> Tensor:
         """[R, L, C]; short tuples repeat their first, and a tuple that rows share is computed once."""
         padded = [row if len(row) == width else row + row[:1] * (width - len(row)) for row in conditions]
-        distinct = {id(row): row for row in padded}
+        distinct = {row: number for number, row in enumerate(dict.fromkeys(padded))}
         if not distinct:
             return torch.zeros(0, 1, 0)
-        place = {key: number for number, key in enumerate(distinct)}
-        blocks = self.policy.coefficients([condition for row in distinct.values() for condition in row]).cpu()
-        return blocks.view(len(distinct), width, -1)[torch.tensor([place[id(row)] for row in padded])]
+        blocks = self.policy.coefficients([condition for row in distinct for condition in row]).cpu()
+        return blocks.view(len(distinct), width, -1)[torch.tensor([distinct[row] for row in padded])]
 
 
 def collate(policy: Trainable, groups: Sequence[Group]) -> Batch:
     """One batch of the groups, references unknown; `Collator` keeps the token ids between calls."""
     return Collator(policy)(groups)
+
+
+def _by_prompt(groups: Sequence[Group]) -> list[list[int]]:
+    """Places of groups with the same prompt, in order of first sight."""
+    found: dict[tuple[Message, ...], list[int]] = {}
+    for place, group in enumerate(groups):
+        found.setdefault(group.messages, []).append(place)
+    return list(found.values())
 
 
 def _needed(group: Group) -> set[tuple[int, int]]:
@@ -190,7 +213,7 @@ def _needed(group: Group) -> set[tuple[int, int]]:
     return {(i, p.condition) for p in group.preferences for i in (p.chosen, p.rejected)}
 
 
-def _examples(group: Group, places: dict[tuple[int, int], tuple[int, int]]) -> Iterator[tuple[int, int, int, float]]:
+def _examples(group: Group, places: dict[tuple[int, int], tuple[int, int]]) -> Iterator[_Example]:
     """(chosen row, rejected row, column, margin) of every judgement whose rows exist."""
     if not group.preferences:
         yield from ((row, NOTHING, column, math.nan) for row, column in places.values())
