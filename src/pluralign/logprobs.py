@@ -17,6 +17,7 @@ from pluralign.errors import ModelError
 from pluralign.sharing import read
 from pluralign.steering.contract import Steering, reference_coefficients
 from pluralign.steering.head import Head, target_logprobs
+from pluralign.steering.passes import summed_logprobs, supports
 
 if TYPE_CHECKING:
     from pluralign.policy import Policy
@@ -62,6 +63,8 @@ def response_logprobs(
     if not policy.fused:
         return _own_logprobs(policy, input_ids, targets_mask, coefficients)
     found = response_states(policy, input_ids, targets_mask, coefficients, states)
+    if supports(policy.head) and not torch.is_grad_enabled():
+        return summed_logprobs(policy.head, *found).view(coefficients.shape[:2])
     tokens = policy.head.token_logprobs(*found[:2], found.coefficients, found.rows)
     return tokens.new_zeros(found.coefficients.shape[:2]).index_add(0, found.rows, tokens).view(coefficients.shape[:2])
 

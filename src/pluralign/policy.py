@@ -26,8 +26,11 @@ from pluralign.data.record import Message
 from pluralign.encoding import Encoder
 from pluralign.errors import ModelError
 from pluralign.losses.outputs import Loss, Metrics, Outputs, total
+from pluralign.steering import fused
 from pluralign.steering.contract import Steering, reference_coefficients
+from pluralign.steering.fused import Judged
 from pluralign.steering.head import Head, epilogue_of
+from pluralign.steering.passes import supports
 from pluralign.steering.surgery import delta_state, load_deltas, merged_state, plural_layers
 from pluralign.storage import fingerprint
 
@@ -145,8 +148,16 @@ class Policy:
         return Outputs(summed, batch.reference, batch.targets_mask.sum(1))
 
     def losses(self, batch: Any, loss: Loss, scale: float = 1.0) -> tuple[Tensor, Tensor, Metrics]:
-        """(scale · Σ losses of a `training.batching.Batch`, differentiable; the losses [P]; their metrics)."""
-        return total(loss, self.outputs(batch), batch.judgements, scale)
+        """(scale · Σ losses of a `training.batching.Batch`, differentiable; the losses [P]; their metrics).
+
+        The head and the loss in one go (`steering/fused.py`), where the head is known to it.
+        """
+        if not (self.fused and supports(self.head)):
+            return total(loss, self.outputs(batch), batch.judgements, scale)
+        states = None if batch.states is None else batch.states.gather(batch.rows)
+        found = logprobs.response_states(self, batch.input_ids, batch.targets_mask, batch.coefficients, states)
+        judged = Judged(batch.reference, batch.lengths, batch.groups, batch.judgements)
+        return fused.losses(self.head, *found, judged=judged, loss=loss, scale=scale)
 
     @torch.no_grad()
     def reference_logprobs(self, batch: Any) -> Tensor:

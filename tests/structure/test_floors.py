@@ -25,7 +25,10 @@ PLUGINS = {
     "losses": {"outputs"},
     "methods": {"contract"},
     "scorers": {"contract"},
-    "steering": {"adapter", "contract", "deltas", "head", "surgery"},
+    "steering": {
+        *("adapter", "contract", "deltas", "head", "surgery"),
+        *("formulations", "fused", "passes", "softmax", "terms", "units"),  # the fast head
+    },
 }
 
 # A library, and the only places that may import it.

@@ -8,7 +8,7 @@ Letters: N tokens (response positions of all rows), R rows, L conditions of a ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pluralign.steering.deltas import PluralLinear, sizes
+from pluralign.steering.terms import Workspace
 
 CHUNK_NUMBERS = 1 << 25
 """Logits (tokens x conditions x vocabulary) held at once; beyond it, chunks are recomputed in backward."""
@@ -47,16 +48,26 @@ def epilogue_of(config: Any) -> Epilogue:
 
 @dataclass(frozen=True)
 class Head:
-    """The output layer (plain or plural) and its epilogue; at most `chunk_numbers` logits exist at once."""
+    """The output layer (plain or plural) and its epilogue; at most `chunk_numbers` logits exist at once.
+
+    This is the plain path, by autograd; `fused.py` is the fast one, of the same result. `workspace`: its buffers.
+    """
 
     layer: nn.Module
     epilogue: Epilogue = Epilogue()
     chunk_numbers: int = CHUNK_NUMBERS
+    workspace: Workspace = field(default_factory=Workspace, repr=False, compare=False)
 
     @property
     def vocabulary_size(self) -> int:
         """V."""
         return sizes(self.layer.base if isinstance(self.layer, PluralLinear) else self.layer)[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its base matrix."""
+        base = self.layer.base if isinstance(self.layer, PluralLinear) else self.layer
+        return base.weight.dtype  # type: ignore[return-value]
 
     def logits(self, hidden: Float[Tensor, "*N d"], rows: Float[Tensor, "*#N C"]) -> Float[Tensor, "*N V"]:
         """Logits under coefficients: hidden [..., d], rows [..., C] (broadcastable) -> [..., V]."""
