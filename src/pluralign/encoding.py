@@ -37,7 +37,10 @@ TEMPLATES = {
         "{% endfor %}<extra_id_1>Assistant{{ '\n' }}"
     ),
 }
-"""Templates for models without one: 'plain' is {prompt}{response}; 'thesis' is the CMPO thesis' (methods.md A1)."""
+"""Templates for models without one: 'plain' is {prompt}{response}; 'thesis' is the CMPO thesis' (methods.md A1).
+
+Where a template's marks are ordinary words ('dialogue': "Human:"), a text that holds them cannot be told from a turn.
+"""
 
 _Roles = tuple[tuple[str, str], ...]
 _SENTINEL = re.compile("\ue000(\\d+)\ue001")
