@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluralign.packing import Layout, pack
+from pluralign.packing import TOKENS_PER_BATCH, Layout, batches, pack
 from pluralign.sharing import CHUNKED, FULL, SLIDING, visible
 
 CHEAP_ATTENTION = 1e9  # only the number of tokens counts
@@ -133,3 +133,19 @@ def test_with_cheap_attention_nothing_is_read_twice(rows) -> None:
     branches = {(key, tuple(prompt), tuple(answer)) for prompt, answer, key in rows}
     fewest = sum(len(prompt) for _, prompt in prompts) + sum(len(answer) for _, _, answer in branches)
     assert layout.ids.size == fewest
+
+
+def test_batches_keep_a_prompts_responses_together() -> None:
+    """2000 + 3 · 2000 fill one batch; the three of "b" would not fit behind the two of "a"."""
+    assert list(batches([2000, 1900, 1500, 2000, 1800], ["a", "b", "b", "a", "b"])) == [[0, 3], [1, 4, 2]]
+    assert list(batches([2000, 1900, 1500, 2000, 1800])) == [[0, 3, 1, 4], [2]]
+    assert list(batches([5000, 5000, 9000], ["a", "a", "b"])) == [[2], [0], [1]]
+
+
+@given(st.lists(st.tuples(st.integers(1, 9000), st.integers(0, 3)), max_size=30))
+def test_every_row_is_in_one_batch_within_the_budget(rows) -> None:
+    lengths = [length for length, _ in rows]
+    found = list(batches(lengths, [prompt for _, prompt in rows]))
+    assert sorted(place for batch in found for place in batch) == list(range(len(rows)))
+    for batch in found:
+        assert len(batch) == 1 or len(batch) * max(lengths[place] for place in batch) <= TOKENS_PER_BATCH

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pluralign.errors import ModelError
+from pluralign.packing import batches
 from pluralign.sharing import read
 from pluralign.steering.contract import Steering, reference_coefficients
 from pluralign.steering.head import Head, target_logprobs
@@ -21,9 +22,6 @@ from pluralign.steering.passes import summed_logprobs, supports
 
 if TYPE_CHECKING:
     from pluralign.policy import Policy
-
-TOKEN_BUDGET = 8192
-"""Padded tokens of one batch when scoring many sequences without gradients."""
 
 
 class ResponseStates(NamedTuple):
@@ -105,26 +103,16 @@ def sequence_logprobs(
 ) -> Tensor:
     """log-probabilities [N, L] of (prompt ids, response ids) pairs under coefficients [N, L, C]; no gradient.
 
-    Rows are batched by length within TOKEN_BUDGET; `progress` is told the rows done.
+    Responses to the same prompt are read together; `progress` is told the rows done.
     """
     result = torch.zeros(coefficients.shape[:2])
-    for rows in by_length([len(prompt) + len(response) for prompt, response in pairs]):
+    lengths = [len(prompt) + len(response) for prompt, response in pairs]
+    for rows in batches(lengths, [tuple(prompt) for prompt, _ in pairs]):
         input_ids, mask = pad([pairs[row] for row in rows], policy.device)
         result[rows] = response_logprobs(policy, input_ids, mask, coefficients[rows]).cpu()
         if progress:
             progress(len(rows))
     return result
-
-
-def by_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Places in batches of similar length within TOKEN_BUDGET padded tokens, the longest first."""
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= TOKEN_BUDGET:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
 
 
 def pad(

@@ -19,7 +19,7 @@ Letters: R rows as given, B packed rows, T tokens of a packed row, W tokens of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 PADDING = -1
+TOKENS_PER_BATCH = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,3 +200,27 @@ def _fill(ids: Ints, bins: Sequence[Sequence[_Part]]) -> Layout:
             places[each.rows, there] = line + np.arange(here.start, here.stop)
     shared = any(len(parts) > 1 or len(parts[0].branches) > 1 for parts in bins)
     return Layout(tokens, positions, prompts, branches, owner, places, shared)
+
+
+def batches(lengths: Sequence[int], prompts: Sequence[Hashable] | None = None) -> Iterator[list[int]]:
+    """Places of rows in batches of at most TOKENS_PER_BATCH tokens, padded and unshared; the longest first.
+
+    Rows of the same prompt (`prompts` [R]; None: all differ) stand together, in one batch where they fit into one.
+    """
+    families: dict[Hashable, list[int]] = {}
+    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+        families.setdefault(place if prompts is None else prompts[place], []).append(place)
+    batch: list[int] = []
+    width = 0
+    for family in families.values():
+        if batch and (len(batch) + len(family)) * max(width, lengths[family[0]]) > TOKENS_PER_BATCH:
+            yield batch
+            batch, width = [], 0
+        for place in family:
+            width = max(width, lengths[place])
+            if batch and (len(batch) + 1) * width > TOKENS_PER_BATCH:
+                yield batch
+                batch, width = [], lengths[place]
+            batch.append(place)
+    if batch:
+        yield batch

@@ -16,7 +16,6 @@ LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
 DEEP_FUNCTIONS = {
     "storage.py:atomic_folder": "a context manager: its four levels are the guards around one yield",
-    "training/states.py:trunk_states": "the memory that is needed is known with the first batch, inside its bar and loop",
 }
 
 _BLOCKS = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.AsyncFor, ast.AsyncWith)

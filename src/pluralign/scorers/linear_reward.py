@@ -22,7 +22,8 @@ from pluralign.data.evidence import evidence
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record, Response
 from pluralign.errors import DataError
-from pluralign.logprobs import by_length, pad, trunk
+from pluralign.logprobs import pad, trunk
+from pluralign.packing import batches
 from pluralign.policy import Policy
 from pluralign.training.progress import Progress
 
@@ -59,7 +60,7 @@ def features(policy: Policy, records: Sequence[Record]) -> list[Array]:
         log.warning("%d of %d responses do not fit and are left out", len(pairs) - len(places), len(pairs))
     lengths = [len(pairs[place][0]) + len(pairs[place][1]) for place in places]  # type: ignore[index]
     with Progress("reading the replies", len(places)) as bar:
-        for batch in by_length(lengths):
+        for batch in batches(lengths):
             chosen = [places[number] for number in batch]
             raw[chosen] = _states(policy, [pairs[place] for place in chosen])  # type: ignore[misc]
             bar.advance(len(chosen))

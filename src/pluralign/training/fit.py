@@ -138,7 +138,7 @@ def _collator(
     if texts and not numbers:
         raise DataError("no response fits; raise max_length, or shorten the data")
     policy.model.eval()
-    rows.states = None if dropout else trunk_states(policy, rows, numbers, compute)
+    rows.states = None if dropout else trunk_states(policy, rows, numbers, compute, stage.run.cache)
     if not loss.needs_reference:
         return Collator(policy, rows)
     for turn in (True, False):  # the main process computes and writes, then the others read
@@ -289,5 +289,7 @@ class _Training:
             checkpoint.save_tensors(self.stage.folder / FINAL, self.policy.trainable_state())
             self.stage.finish(asdict(result))
             checkpoint.clean(self.stage.folder)
+            if (states := self.stepper.collator.rows.states) is not None:
+                states.remove()
         self.stepper.compute.wait()
         return result

@@ -22,7 +22,7 @@ from pluralign.storage import atomic_write, fingerprint
 from pluralign.training.batching import Collator
 from pluralign.training.device import Compute
 from pluralign.training.progress import Progress
-from pluralign.training.rows import Rows, by_length
+from pluralign.training.rows import Rows
 
 if TYPE_CHECKING:
     from pluralign.training.trainable import Trainable
@@ -115,7 +115,7 @@ def _compute(
 ) -> Tensor:
     values = torch.full((len(numbers),), torch.nan)
     collator = Collator(policy, rows)
-    for places in by_length([rows.length(number) for number in numbers]):
+    for places in rows.batches(numbers):
         batch = collator.plain([numbers[place] for place in places]).to(compute.device)
         with compute.autocast():
             values[places] = policy.reference_logprobs(batch).float().cpu()

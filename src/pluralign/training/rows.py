@@ -9,14 +9,13 @@ import numpy as np
 
 from pluralign.data.group import Text
 from pluralign.data.record import Message
+from pluralign.packing import batches
 from pluralign.storage import fingerprint
 from pluralign.training.progress import Progress
 
 if TYPE_CHECKING:
     from pluralign.training.states import TrunkStates
     from pluralign.training.trainable import PairEncoder
-
-TOKENS_PER_BATCH = 8192
 
 
 class Rows:
@@ -69,17 +68,13 @@ class Rows:
         """Tokens of prompt and response."""
         return len(self.ids[number])
 
+    def batches(self, numbers: Sequence[int]) -> Iterator[list[int]]:
+        """Places among the numbers, in batches that keep a prompt's responses together; always the same for the same."""
+        prompts = [self.ids[number][: self.prompts[number]].tobytes() for number in numbers]
+        return batches([self.length(number) for number in numbers], prompts)
+
     def content(self, numbers: Sequence[int]) -> str:
         """A fingerprint of the rows' ids: of the data, the template and the tokenizer at once."""
         lengths = np.array([(self.prompts[i], len(self.ids[i])) for i in numbers], dtype=np.int64)
         tokens = [self.ids[i].astype("<i4").tobytes() for i in numbers]
         return fingerprint(lengths.astype("<i8").tobytes(), b"".join(tokens))
-
-
-def by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places in batches of similar length, at most TOKENS_PER_BATCH padded tokens each, the longest first."""
-    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
-    while order:
-        size = max(1, TOKENS_PER_BATCH // lengths[order[0]])
-        yield order[:size]
-        order = order[size:]
