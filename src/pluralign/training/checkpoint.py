@@ -102,7 +102,9 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         save_file({name: _plain(tensor) for name, tensor in tensors.items()}, path)
     except SafetensorError as error:  # its writer hides the disk's own error in a text
-        raise StorageError(f"cannot write {path}: {error}; nothing was left half-written. Free space or choose another place") from error
+        raise StorageError(
+            f"cannot write {path}: {error}; nothing was left half-written. Free space or choose another place"
+        ) from error
 
 
 def _plain(tensor: Tensor) -> Tensor:
