@@ -26,20 +26,8 @@ from pluralign.cli import main
 from pluralign.data.condition import parse
 
 pytestmark = pytest.mark.real_data
-MODELS = {"stories260k": 128, "stories_char105": 144}
-STEPS = 8
-SIZES = (
-    "--optim.steps",
-    STEPS,
-    "--optim.batch-size",
-    6,
-    "--weights-per-step",
-    2,
-    "--checkpoint-every",
-    2,
-    "--limit",
-    300,
-)
+MODELS = {"stories260k": (128, 300), "stories_char105": (144, 100)}  # max_length, rows
+SIZES = ("--optim.steps", 6, "--optim.batch-size", 6, "--weights-per-step", 2, "--checkpoint-every", 2)
 
 
 @pytest.fixture(autouse=True)
@@ -78,30 +66,19 @@ def stop_after(metrics: Path, lines: int) -> None:
 def test_two_objectives_that_conflict(
     real_data: Path, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pairs, model, length = real_data / "hh_pairs" / "pairs.jsonl.gz", real_data / name, MODELS[name]
+    pairs, model, (length, rows) = real_data / "hh_pairs" / "pairs.jsonl.gz", real_data / name, MODELS[name]
     facts = said(capsys, "data", "validate", pairs)
     assert (facts["kept"], facts["rejected"], facts["reader"]) == (3455, 0, "hh_pairs")
-    asked = (
-        "train",
-        "cmpo",
-        "--data",
-        pairs,
-        "--model",
-        model,
-        "--max-length",
-        length,
-        *SIZES,
-        "--template",
-        "dialogue",
-    )
+    files = ("--data", pairs, "--limit", rows, "--model", model, "--max-length", length, "--template", "dialogue")
+    asked = ("train", "cmpo", *files, *SIZES)
     out = tmp_path / "run"
     stop_after(out / "metrics.jsonl", 3)
     assert run(*asked, "--out", out) == 130
     noted = capsys.readouterr().err
     assert "--resume" in noted
-    check_counts(noted, 600)
+    check_counts(noted, 2 * rows)
     assert run(*asked, "--out", out, "--resume") == 0
-    if name == "stories260k":
+    if name == "stories_char105":
         assert run("train", "--from", out, "--out", tmp_path / "again", "--quiet") == 0
         last = Path("policy") / "steering.safetensors"
         assert (out / last).read_bytes() == (tmp_path / "again" / last).read_bytes()
@@ -151,19 +128,8 @@ def test_ratings_of_single_replies(real_data: Path, tmp_path: Path, capsys: pyte
     assert run("train", "cmpo", *base, "--out", tmp_path / "none") == 2
     assert "no two replies of a prompt" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
-    asked = (
-        "train",
-        "sft",
-        *base,
-        "--out",
-        tmp_path / "run",
-        "--optim.steps",
-        8,
-        "--optim.batch-size",
-        4,
-        "--limit",
-        100,
-    )
+    sizes = ("--optim.steps", 8, "--optim.batch-size", 4, "--limit", 100)
+    asked = ("train", "sft", *base, "--out", tmp_path / "run", *sizes)
     stop_after(tmp_path / "run" / "metrics.jsonl", 3)
     assert run(*asked, "--epochs", "None") == 130
     check_counts(capsys.readouterr().err, 100)
@@ -183,9 +149,9 @@ def test_ratings_of_several_replies(real_data: Path, tmp_path: Path, capsys: pyt
         for one, two in zip(short[::2], short[1::2], strict=False)
     ]
     path = made_up.write(tmp_path / "pairs.jsonl", joined, data.objectives)
-    base = ("--data", path, "--model", real_data / "stories260k", "--max-length", 256, *SIZES[:4])
+    base = ("--data", path, "--model", real_data / "stories260k", "--max-length", 256, *SIZES[:4], "--limit", 120)
     assert run("train", "cmpo", *base, "--out", tmp_path / "run") == 0
     noted = capsys.readouterr().err
     assert "regression on scores" in noted
-    rows = said(capsys, "evaluate", tmp_path / "run", "--data", path, "--limit", 80, "--out", tmp_path / "report")
+    rows = said(capsys, "evaluate", tmp_path / "run", "--data", path, "--limit", 40, "--out", tmp_path / "report")
     assert {row["objective"] for row in rows["preferences"]} == {"justified", "relevant"}
