@@ -62,10 +62,10 @@ class Pass:
             found.append(softmax.logprobs())
             piece.softmax = softmax if keep and piece.offset is not None else None
         shape = unit.table.shape[:2]
-        sums = self.hidden.new_zeros(shape, dtype=self.wide)
+        sums = self.hidden.new_zeros(shape, dtype=torch.float64)  # δ is the small difference of sums of 1000 nats
         if found:
-            sums.index_add_(0, self._table_rows(unit), torch.cat(found))
-        return sums[:, unit.place.to(sums.device)].reshape(unit.rows.stop - unit.rows.start, -1)
+            sums.index_add_(0, self._table_rows(unit), torch.cat(found).double())
+        return sums[:, unit.place.to(sums.device)].reshape(unit.rows.stop - unit.rows.start, -1).to(self.wide)
 
     def gradients(self, unit: Unit, grad: Tensor) -> None:
         """Add the gradients that follow from g = dL/dlogprobs [r, L] of the unit's rows."""
