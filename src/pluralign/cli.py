@@ -28,6 +28,7 @@ VERBS = {
     "data": "look after data: pluralign data validate|convert|readers",
     "methods": "list the methods",
     "results": "repeat the lab's results table (docs/results.md)",
+    "bench": "measure speed: pluralign bench train [--json FILE]",
 }
 EPILOGUE = (
     "Everywhere: --quiet (warnings only), --json (machine-readable result), --debug (traceback). With sample and export: "
@@ -85,10 +86,16 @@ def _common(arguments: list[str]) -> tuple[list[str], Common]:
     common = Common()
     for field in dataclasses.fields(Common):
         flag = "--" + field.name.replace("_", "-")
-        if flag in arguments:
+        if flag in arguments and not _names_a_file(flag, arguments):
             setattr(common, field.name, True)
             arguments = [argument for argument in arguments if argument != flag]
     return arguments, common
+
+
+def _names_a_file(flag: str, arguments: list[str]) -> bool:
+    """`bench train --json FILE` writes a file; everywhere else, and without a name behind it, --json prints."""
+    after = [*arguments[arguments.index(flag) + 1 :], "-"][0]
+    return arguments[0] == "bench" and flag == "--json" and not after.startswith("-")
 
 
 def _run(arguments: list[str], common: Common) -> int:
@@ -249,33 +256,38 @@ def _call(name: str) -> Callable[[list[str], Common], int]:
     return command
 
 
-def _data(arguments: list[str], common: Common) -> int:
-    from pluralign import commands
+def _actions(verb: str, **names: str) -> Callable[[list[str], Common], int]:
+    """A verb whose first word says which class of `commands` runs."""
 
-    actions = {"validate": commands.Validate, "convert": commands.Convert, "readers": commands.Readers}
-    if arguments[:1] in ([], ["--help"], ["-h"]):
-        print("usage: pluralign data ACTION ...\n")
-        for action, cls in actions.items():
-            print(f"  {action:<10} {(cls.__doc__ or '').splitlines()[0]}")
+    def command(arguments: list[str], common: Common) -> int:
+        from pluralign import commands
+
+        if arguments[:1] in ([], ["--help"], ["-h"]):
+            print(f"usage: pluralign {verb} ACTION ...\n")
+            for action, name in names.items():
+                print(f"  {action:<10} {(getattr(commands, name).__doc__ or '').splitlines()[0]}")
+            return 0
+        if arguments[0] not in names:
+            raise ConfigError(f"unknown action {arguments[0]!r}; known are: {', '.join(names)}")
+        chosen = _parse(getattr(commands, names[arguments[0]]), arguments[1:], f"{verb} {arguments[0]}")
+        value, text = chosen.run_(allow_extrapolation=common.allow_extrapolation)
+        _print(value, common, lambda: print(text))
         return 0
-    if arguments[0] not in actions:
-        raise ConfigError(f"unknown action {arguments[0]!r}; known are: {', '.join(actions)}")
-    chosen = _parse(actions[arguments[0]], arguments[1:], f"data {arguments[0]}")
-    value, text = chosen.run_(allow_extrapolation=common.allow_extrapolation)
-    _print(value, common, lambda: print(text))
-    return 0
+
+    return command
 
 
 _COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
     "demo": _demo,
     "train": _train,
     "methods": _methods,
-    "data": _data,
+    "data": _actions("data", validate="Validate", convert="Convert", readers="Readers"),
     "sample": _call("Sample"),
     "evaluate": _call("Evaluate"),
     "score": _call("Score"),
     "export": _call("Export"),
     "results": _call("Results"),
+    "bench": _actions("bench", train="BenchTrain"),
 }
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from pluralign import api
 from pluralign.data.condition import to_json
@@ -228,3 +228,42 @@ class Readers:
 
         rows = {name: find(name).COLUMNS for name in reader_names()}
         return rows, "\n".join(f"{name:<12} {columns}" for name, columns in rows.items())
+
+
+@dataclass(frozen=True)
+class BenchTrain:
+    """Our training step against TRL's: equality first, then speed, memory and ratios (docs/bench.md)."""
+
+    parts: tuple[Literal["short", "m", "vocabulary", "long", "memory", "cuda"], ...] = ()
+    """which tables; none takes short, m, vocabulary and memory on the CPU, cuda on a CUDA device"""
+    quick: bool = False
+    """a look in a few minutes: the short table alone, texts a quarter as long"""
+    repeats: int = 5
+    """timed steps of every row"""
+    threads: int = 1
+    """CPU threads"""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N"""
+    json_file: Annotated[Path | None, arg(name="json")] = None
+    """write everything to this file (`--json` alone prints it)"""
+    markdown: Path | None = None
+    """write the tables to this page"""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """Everything measured, and its tables."""
+        from pluralign.bench import markdown
+        from pluralign.bench.results import tables
+        from pluralign.bench.train import Settings, bench_train, parts_for, quick
+        from pluralign.storage import write_json
+
+        if self.quick and self.parts:
+            raise ConfigError("--quick chooses the part itself; leave out --parts")
+        settings = Settings(
+            parts=parts_for(self.device, self.parts), repeats=self.repeats, threads=self.threads, device=self.device
+        )
+        found = bench_train(quick(settings) if self.quick else settings)
+        if self.json_file is not None:
+            write_json(self.json_file, found)
+        if self.markdown is not None:
+            markdown.write(found, self.markdown, f"pluralign bench train{' --quick' if self.quick else ''}")
+        return found, "\n".join(_rendered(table) for table in tables(found))

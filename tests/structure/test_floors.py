@@ -9,7 +9,7 @@ from source_tree import Module, inside_package, modules, own_imports
 FLOORS = (
     (("errors",), ("plugins", "settings", "storage"), ("data",)),
     (("encoding", "losses"), ("base_model", "steering")),
-    (("packing",), ("sharing",), ("logprobs", "policy_folder"), ("policy",), ("reward_model",)),
+    (("packing",), ("masks",), ("sharing",), ("trial",), ("logprobs", "policy_folder"), ("policy",), ("reward_model",)),
     (("model_card", "training"), ("export", "sampling", "scorers")),
     (("lab", "methods"),),
     (("evaluation",),),
@@ -33,7 +33,7 @@ PLUGINS = {
 
 # A library, and the only places that may import it.
 HOMES = {
-    # the engine: its key-value cache, and nothing else; the lab builds and loads its base models
+    # the engine: its key-value cache, and nothing else; lab and bench build base models
     "transformers": (
         "encoding",
         "base_model",
@@ -43,8 +43,9 @@ HOMES = {
         "steering",
         "sampling.engine",
         "lab",
+        "bench",
     ),
-    "peft": ("base_model", "steering", "export"),
+    "peft": ("base_model", "steering", "export", "bench"),
     "accelerate": ("training",),
     "torch.distributed": ("training",),
     "tyro": ("cli", "commands"),
