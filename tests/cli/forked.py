@@ -27,11 +27,13 @@ FORKS.set_forkserver_preload(
 
 
 class Command:
-    """`pluralign ARGUMENTS` in a process of its own; `file_size` bounds the files that it may write."""
+    """`pluralign ARGUMENTS` in a process of its own; `file_size` bounds the files that it may write, `typed` is its
+    standard input."""
 
-    def __init__(self, folder: Path, *arguments: object, file_size: int | None = None) -> None:
+    def __init__(self, folder: Path, *arguments: object, file_size: int | None = None, typed: str = "") -> None:
         self._said = folder / f"said{len(list(folder.glob('said*')))}"
         self._said.mkdir(parents=True)
+        (self._said / "in").write_text(typed)
         given = [str(argument) for argument in arguments]
         self.process: ForkServerProcess = FORKS.Process(target=_run, args=(given, self._said, file_size))
         self.process.start()
@@ -59,6 +61,8 @@ def _run(arguments: list[str], said: Path, file_size: int | None) -> None:
     from pluralign.cli import main
 
     torch.set_num_threads(1)
+    os.dup2(os.open(said / "in", os.O_RDONLY), 0)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  (the forkserver's own was closed)
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
         os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream.fileno())
     if file_size is not None:
