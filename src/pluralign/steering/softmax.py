@@ -8,9 +8,8 @@ so that a loss whose derivative by log p(y) is g[t, l] has dL/dz = g (1[v = y] �
 dL/dZ_w = Σ_l mix_lw dL/dz_l: a second mix, whose coefficients −g mix_lw / Σ exp take the scaling of p with them.
 
 Mixed logits are never all held. They are made in pieces that stay in the processor's cache, and made again for the
-gradient, which costs less than writing them to memory. Against overflow every plane is lowered by its own maximum
-once: for mix ≥ 0 the mix is then lowered by Σ_w mix_w max_v Z_w ≥ max_v z (the *safe shift*, W passes instead of L).
-Where the sum comes out too small for float32, or a mix is negative, the true maximum is taken.
+gradient, which costs less than writing them to memory. Nearly always Σ exp z itself is a good float32 number, and no
+maximum has to be looked for; where it is too large or too small, the piece starts again with z − max z.
 
 A soft-cap, z = cap · tanh(mixed / cap), has the factor 1 − tanh² in its derivative.
 
@@ -29,8 +28,10 @@ from pluralign.steering.terms import Workspace
 
 PIECE_NUMBERS = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Mixed logits held at once: what stays in a processor's cache; on a GPU, what keeps it busy."""
-TINY = 1e-20
-"""A sum of exponentials below this was shifted too far."""
+TINY, HUGE = 1e-20, 1e30
+"""Between these a float32 sum of exponentials is as exact as one shifted by the maximum."""
+LARGE = 40.0
+"""Logits up to this size have such sums, whatever the vocabulary."""
 
 
 @dataclass
@@ -59,16 +60,13 @@ class Softmax:
         """log p(target) [T, L], float32 or wider."""
         if self.in_place:
             return self._logprobs_in_place()
-        safe = self.soft_cap is None and self.planes.dtype == self.wide
-        self.safe = safe and self.mix is not None and bool((self.mix >= 0).all())
-        if self.safe:
-            for part in self._parts():
-                self.planes[part].sub_(self.planes[part].amax(-1, keepdim=True))
-        found = self._sums()
-        if self.safe and bool((self.total < TINY).any()):
-            self.safe = False
-            found = self._sums()
-        return found
+        shape = (len(self.planes), self.num_conditions)
+        self.top, self.total, self.target = (self.planes.new_zeros(shape, dtype=self.wide) for _ in range(3))
+        self.shifted = False
+        if not self._sum():
+            self.shifted = True
+            self._sum()
+        return self.target - self.top - self.total.log()
 
     def gradient(self, grad: Tensor) -> Tensor:
         """dL/dplanes [T, W, V], in the place of the planes, from g = dL/dlogprobs [T, L]. Call `logprobs` before."""
@@ -101,30 +99,36 @@ class Softmax:
             self.planes[part] = torch.bmm(back, probabilities)
 
     def _logprobs_in_place(self) -> Tensor:
-        """The planes become exp(z − max z)."""
+        """The planes become exp z, or exp(z − max z)."""
         shape = self.planes.shape[:2]
         found, self.total = self.planes.new_empty(shape), self.planes.new_empty(shape)
         for part in self._parts():
             mixed = self.planes[part]
-            mixed.sub_(mixed.amax(-1, keepdim=True))
+            top = mixed.amax(-1, keepdim=True)
+            if top.device.type != "cpu" or not bool((top.abs() < LARGE).all()):
+                mixed.sub_(top)
             found[part] = self._at_target(mixed, part)
             torch.sum(mixed.exp_(), -1, out=self.total[part])
         return found - self.total.log()
 
-    def _sums(self) -> Tensor:
-        """Fills `top` (the shift), `total` (Σ exp) and `target` (z of the target), each [T, L]."""
-        shape = (len(self.planes), self.num_conditions)
-        self.top, self.total, self.target = (self.planes.new_zeros(shape, dtype=self.wide) for _ in range(3))
+    def _sum(self) -> bool:
+        """Fills `top` (the shift), `total` (Σ exp) and `target` (z of the target), each [T, L]; whether that went well."""
         for part in self._parts():
             mixed = self._mixed(part)
             self.target[part] = self._at_target(mixed, part)
-            if not self.safe:
+            if self.shifted:
                 torch.amax(mixed, -1, out=self.top[part])
             torch.sum(self._shifted(mixed, part).exp_(), -1, out=self.total[part])
-        return self.target - self.top - self.total.log()
+            if part.start == 0 and not self._sound(part):
+                return False
+        return self._sound(slice(None))
+
+    def _sound(self, part: slice) -> bool:
+        total = self.total[part]
+        return bool(((total > TINY) & (total < HUGE)).all())
 
     def _shifted(self, mixed: Tensor, part: slice) -> Tensor:
-        return mixed if self.safe else mixed.sub_(self.top[part][..., None])
+        return mixed.sub_(self.top[part][..., None]) if self.shifted else mixed
 
     def _mixed(self, part: slice) -> Tensor:
         """Logits [t, L, V] of a part, after the soft-cap, in a buffer of their own."""

@@ -163,7 +163,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Full(Term):
-    """A full matrix: W_0 (with the head's bias), ΔW_s or ΔW_j; `fold`: W_0 + ΔW_j instead of ΔW_j."""
+    """A full matrix: W_0 (with the head's bias), ΔW_s or ΔW_j, in the tensor `name`; `fold`: W_0 + ΔW_j instead of ΔW_j."""
 
     name: str = "full"
     fold: bool = False
