@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tiny
+from pluralign.data.conversions import imitation
 from pluralign.data.conversions.explode import explode
 from pluralign.data.conversions.one_hot import one_hot
 from pluralign.data.conversions.power_set import power_set
@@ -13,8 +14,6 @@ from pluralign.data.conversions.trade_off import trade_off
 from pluralign.data.group import Group, Preference, cut_off
 from pluralign.data.record import Record, Response, user
 from pluralign.errors import DataError
-from pluralign.methods.contract import TrainingData
-from pluralign.methods.sft import Sft
 from pluralign.steering.plural import PluralSteering
 from pluralign.training.batching import Batch, Collator
 from pluralign.training.rows import Rows
@@ -79,7 +78,7 @@ def test_every_view_of_a_record_knows_which_reply_was_cut_off() -> None:
         assert _ends(Collator(policy)([group])) == [True, False]
         for single in explode(group):
             assert single.responses[single.unfinished[0]] == "very long and"
-    imitated = Sft()._groups(RECORD, TrainingData([RECORD], tiny.OBJECTIVES))
+    imitated = imitation.unasked(RECORD, tiny.OBJECTIVES)
     assert {group.responses: group.unfinished for group in imitated} == {("very short",): (), ("very long and",): (0,)}
 
 
