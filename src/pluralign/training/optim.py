@@ -82,7 +82,7 @@ class Optim:
             raise ConfigError(
                 "nothing to train: the policy has no trainable parameters; unfreeze the trunk or add heads"
             )
-        optimizer = AdamW(groups, betas=self.betas, weight_decay=self.weight_decay)
+        optimizer = AdamW(groups, betas=self.betas, weight_decay=self.weight_decay, fused=True)
         return optimizer, LambdaLR(optimizer, self.factor, last_epoch=step - 1)
 
     def _group(self, name: str, parameters: Sequence[torch.nn.Parameter]) -> dict[str, object]:
