@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pluralign.masks import CHUNKED, FULL, SLIDING, rule, visible
 from pluralign.packing import TOKENS_PER_BATCH, Layout, batches, pack
-from pluralign.sharing import CHUNKED, FULL, SLIDING, visible
 
 CHEAP_ATTENTION = 1e9  # only the number of tokens counts
 CPU = torch.device("cpu")
@@ -25,6 +25,10 @@ def laid(chains: list[tuple[list[int], list[int]]], linear: float | None, keys: 
     return pack(ids, starts, lengths, keys or [b""] * len(chains), linear)
 
 
+def seen_in(layout: Layout, kind: str, limit: int | None = None) -> torch.Tensor:
+    return visible(layout, rule(layout, kind, limit, CPU), CPU)
+
+
 def test_the_picture_of_the_modules_text() -> None:
     layout = laid([([1, 2, 3, 4], [5, 6, 7]), ([1, 2, 3, 4], [8, 9]), ([1, 2], [8, 9, 5])], CHEAP_ATTENTION)
     assert layout.shared
@@ -38,13 +42,13 @@ def test_the_picture_of_the_modules_text() -> None:
 
 def test_what_sees_what() -> None:
     layout = laid([([1, 2], [3]), ([1, 2], [4, 5])], CHEAP_ATTENTION)
-    seen = visible(layout, FULL, None, CPU)[0].int().tolist()
+    seen = seen_in(layout, FULL, None)[0].int().tolist()
     assert seen == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 1]]
     # a window of 2 positions: the second branch's first token still sees the prompt's last, three places back
-    seen = visible(layout, SLIDING, 2, CPU)[0].int().tolist()
+    seen = seen_in(layout, SLIDING, 2)[0].int().tolist()
     assert seen == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 0, 1, 1]]
     # chunks of 3 positions: 0 1 2 | 3
-    seen = visible(layout, CHUNKED, 3, CPU)[0].int().tolist()
+    seen = seen_in(layout, CHUNKED, 3)[0].int().tolist()
     assert seen == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [0, 0, 0, 0, 1]]
 
 
@@ -114,7 +118,7 @@ def test_a_row_reads_its_own_tokens_and_no_others(rows, linear) -> None:
     chains = [(prompt, answer) for prompt, answer, _ in rows]
     layout = laid(chains, linear, [key for _, _, key in rows])
     width = layout.ids.shape[1]
-    seen = visible(layout, FULL, None, CPU).numpy()
+    seen = seen_in(layout, FULL).numpy()
     for row, (prompt, answer) in enumerate(chains):
         length = len(prompt) + len(answer)
         places = layout.places[row, :length]

@@ -19,6 +19,7 @@ from pluralign.sharing import read
 from pluralign.steering.contract import Steering, reference_coefficients
 from pluralign.steering.head import Head, target_logprobs
 from pluralign.steering.passes import summed_logprobs, supports
+from pluralign.trial import settle
 
 if TYPE_CHECKING:
     from pluralign.policy import Policy
@@ -46,6 +47,7 @@ def response_states(
         input_ids, targets_mask, coefficients = _repeated(input_ids, targets_mask, coefficients)
     rows, columns = targets_mask[:, 1:].nonzero(as_tuple=True)
     if states is None:
+        settle(policy)
         states = read(policy, input_ids, targets_mask, coefficients[:, 0])
     return ResponseStates(states, input_ids[rows, columns + 1], rows, coefficients)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pluralign import logprobs, policy_folder, sharing
+from pluralign import logprobs, policy_folder, sharing, trial
 from pluralign.base_model import load_base, plain_model, weights_fingerprint
 from pluralign.data.condition import Bounds, Condition
 from pluralign.data.objective import Objective, unique
@@ -62,7 +62,7 @@ class Policy:
             log.warning(
                 "%s does something after its head that we do not know; using its own logits", type(model).__name__
             )
-        self.sharing = sharing.sharing_of(model, steering, self.num_objectives, self.fused)
+        self.sharing = trial.sharing_of(model, steering, self.num_objectives, self.fused)
 
     # -- making one ------------------------------------------------------------------------------------------------
 
@@ -174,6 +174,7 @@ class Policy:
     @torch.no_grad()
     def trunk_states(self, batch: Any) -> Tensor:
         """Hidden states [N, d] at the positions that predict the batch's response tokens, row after row."""
+        trial.settle(self)
         rows = self.reference_coefficients(len(batch.input_ids))
         return sharing.read(self, batch.input_ids, batch.targets_mask, rows)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import resource
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,15 +14,16 @@ import tiny
 from pluralign.data.record import Record, Response, user
 from pluralign.losses.regression import Regression
 from pluralign.steering.plural import PluralSteering
-from pluralign.training import states
 from pluralign.training.batching import Collator
 from pluralign.training.device import Compute
 from pluralign.training.fit import fit
 from pluralign.training.optim import Optim
 from pluralign.training.rows import Rows
 from pluralign.training.run import Run
+from pluralign.training.states import Room, TrunkStates, trunk_states
 from pluralign.training.tradeoff import TradeOffSource
 
+ON_DISK, NOWHERE = Room(memory=0), Room(memory=0, disk=0)
 TEXTS = ("good .", "good nice and kind .", "very very long and funny .", "short .")
 PROMPTS = ("tell me a joke", "please tell me", "now : a joke please")
 
@@ -37,31 +41,25 @@ def policy(seed: int = 0):
     return tiny.policy(PluralSteering(rank=4, seed=seed), objectives=tiny.OBJECTIVES[:2])
 
 
-def train(folder, data=None, resume=False, precision="fp32", loss=None):
+def train(folder, room, data=None, resume=False):
     trained = policy()
-    optim = Optim(steps=8, lr=5e-3, head_lr=2e-2, warmup=2, precision=precision)
+    optim = Optim(steps=8, lr=5e-3, head_lr=2e-2, warmup=2)
     with Run(folder, resume=resume) as run:
-        fit(trained, data or source(), loss or Regression(), run.stage("train"), optim, checkpoint_every=2)
+        fit(trained, data or source(), Regression(), run.stage("train"), optim, checkpoint_every=2, room=room)
     return trained.trainable_state()
 
 
-def found(folder, trained=None, precision="fp32") -> tuple[Rows, list[int], states.TrunkStates | None]:
+def found(folder, trained=None, precision="fp32", room=ON_DISK) -> tuple[Rows, list[int], TrunkStates | None]:
     trained = trained or policy()
     rows = Rows(trained.encoder)
     numbers = rows.numbers(list(source().texts()))
-    return rows, numbers, states.trunk_states(trained, rows, numbers, Compute(precision=precision), folder)
-
-
-@pytest.fixture
-def on_disk(monkeypatch):
-    monkeypatch.setattr(states, "MEMORY", 0)
+    return rows, numbers, trunk_states(trained, rows, numbers, Compute(precision=precision), folder, room)
 
 
 @pytest.mark.parametrize("disk", [False, True])
-def test_states_are_those_of_each_response_read_alone(tmp_path, monkeypatch, disk):
-    monkeypatch.setattr(states, "MEMORY", 0 if disk else 1 << 20)
+def test_states_are_those_of_each_response_read_alone(tmp_path, disk):
     trained = policy()
-    rows, numbers, kept = found(tmp_path, trained)
+    rows, numbers, kept = found(tmp_path, trained, room=ON_DISK if disk else Room())
     assert kept is not None and (kept.file is not None) == disk
     for number in (numbers[5], numbers[0]):
         ids = torch.from_numpy(rows.ids[number]).long()[None]
@@ -72,13 +70,11 @@ def test_states_are_those_of_each_response_read_alone(tmp_path, monkeypatch, dis
     assert torch.equal(both, torch.cat([kept.gather(torch.tensor([number])) for number in numbers[4:6]]))
 
 
-def test_training_from_a_file_ends_with_the_bits_of_training_from_memory(tmp_path, monkeypatch):
-    in_memory = train(tmp_path / "memory")
-    monkeypatch.setattr(states, "MEMORY", 0)
-    mapped = train(tmp_path / "disk")
+def test_training_from_a_file_ends_with_the_bits_of_training_from_memory(tmp_path):
+    in_memory = train(tmp_path / "memory", Room())
+    mapped = train(tmp_path / "disk", ON_DISK)
     assert not list((tmp_path / "disk" / "cache").glob("states-*"))  # removed at the end
-    monkeypatch.setattr(states, "DISK", 0)
-    run_in_every_step = train(tmp_path / "none")
+    run_in_every_step = train(tmp_path / "none", NOWHERE)
     for name, tensor in in_memory.items():
         assert torch.equal(mapped[name], tensor)
         assert torch.allclose(run_in_every_step[name], tensor, atol=1e-4)
@@ -91,17 +87,16 @@ class Cut(TradeOffSource):
         return super().batch(step)
 
 
-def test_a_resumed_run_finds_its_file_and_ends_with_the_same_bits(tmp_path, on_disk, monkeypatch):
-    whole = train(tmp_path / "whole")
-    with pytest.raises(EOFError):
-        train(tmp_path / "cut", source(Cut))
+def test_a_resumed_run_finds_its_file_and_ends_with_the_same_bits(tmp_path, caplog):
+    whole = train(tmp_path / "whole", ON_DISK)
+    with caplog.at_level(logging.INFO), pytest.raises(EOFError):
+        train(tmp_path / "cut", ON_DISK, source(Cut))
     (file,) = (tmp_path / "cut" / "cache").glob("states-*.bin")
-
-    def computed_again(path, reading):
-        raise AssertionError("the file was there")
-
-    monkeypatch.setattr(states, "_write", computed_again)
-    again = train(tmp_path / "cut", resume=True)
+    assert f"kept in {file}" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        again = train(tmp_path / "cut", ON_DISK, resume=True)
+    assert "kept in" not in caplog.text  # what was there was read
     assert not file.exists()
     for name, tensor in whole.items():
         assert torch.equal(again[name], tensor)
@@ -116,7 +111,7 @@ def test_a_resumed_run_finds_its_file_and_ends_with_the_same_bits(tmp_path, on_d
         lambda file: file.with_suffix(".json").write_text('{"format_version": 1}'),
     ],
 )
-def test_a_damaged_file_is_computed_again_with_a_line(tmp_path, on_disk, caplog, damage):
+def test_a_damaged_file_is_computed_again_with_a_line(tmp_path, caplog, damage):
     _, _, first = found(tmp_path)
     before = first.values.clone()
     damage(first.file)
@@ -129,7 +124,7 @@ def test_a_damaged_file_is_computed_again_with_a_line(tmp_path, on_disk, caplog,
     assert not caplog.records
 
 
-def test_a_file_of_another_model_is_found_out(tmp_path, on_disk, caplog):
+def test_a_file_of_another_model_is_found_out(tmp_path, caplog):
     first, other = policy(), policy()
     with torch.no_grad():
         other.model.get_input_embeddings().weight.mul_(-1.0)  # after its fingerprint was taken
@@ -142,7 +137,7 @@ def test_a_file_of_another_model_is_found_out(tmp_path, on_disk, caplog):
     assert torch.allclose(second.gather(torch.tensor(numbers[:1])), other.trunk_states(batch), atol=1e-5)
 
 
-def test_half_precision_is_kept_as_it_is(tmp_path, on_disk):
+def test_half_precision_is_kept_as_it_is(tmp_path):
     trained = policy()
     trained.model.to(torch.bfloat16)
     _, numbers, kept = found(tmp_path, trained, "bf16")
@@ -150,14 +145,26 @@ def test_half_precision_is_kept_as_it_is(tmp_path, on_disk):
     assert kept.gather(torch.tensor(numbers)).shape[1] == 32
 
 
-def test_a_full_disk_and_too_many_states_run_the_trunk_in_every_step(tmp_path, on_disk, monkeypatch, caplog):
-    full = type("Usage", (), {"free": 100})
-    monkeypatch.setattr(states.shutil, "disk_usage", lambda path: full)
+@contextlib.contextmanager
+def files_of_at_most(limit: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_and_too_many_states_run_the_trunk_in_every_step(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        assert found(tmp_path)[2] is None
-        assert "every step runs the trunk" in caplog.text
-        assert not list(tmp_path.glob("*.bin"))
-        monkeypatch.setattr(states, "DISK", 10)
-        assert found(tmp_path)[2] is None
+        with files_of_at_most(1000):
+            assert found(tmp_path)[2] is None
+        assert "are not kept, every step runs the trunk: cannot write" in caplog.text
+        assert found(tmp_path, room=NOWHERE)[2] is None
+        assert "not kept, every step runs the trunk" in caplog.messages[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_steered_trunk_has_no_states_of_its_own(tmp_path):
     trained = tiny.policy(PluralSteering(where="all", rank=2), objectives=tiny.OBJECTIVES[:2])
-    assert found(tmp_path, trained)[2] is None  # a steered trunk has no states of its own
+    assert found(tmp_path, trained, room=Room())[2] is None

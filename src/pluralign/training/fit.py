@@ -34,7 +34,7 @@ from pluralign.training.reference import reference_logprobs
 from pluralign.training.rows import Rows
 from pluralign.training.run import Stage
 from pluralign.training.source import Source, check_same
-from pluralign.training.states import trunk_states
+from pluralign.training.states import ROOM, Room, trunk_states
 from pluralign.training.stepper import Stepper
 
 if TYPE_CHECKING:
@@ -82,13 +82,14 @@ def fit(
     validate_every: int = 50,
     restore_best: bool = True,
     dropout: bool = False,
+    room: Room = ROOM,
 ) -> FitResult:
     """Train the policy in place, from the stage's checkpoint where there is one; a finished stage is only loaded.
 
     `policy` must stand as it stood when the stage was first begun. `validation`: fixed groups, judged every
     `validate_every` steps and at the end; with `restore_best` the policy ends with the weights of the lowest
     validation loss. `checkpoint_every`: steps between checkpoints. `dropout`: off by default, since a pairwise loss
-    compares two passes.
+    compares two passes. `room`: for the hidden states of a frozen trunk.
 
     Raises Interrupted after Ctrl-C or SIGTERM (everything saved); RunError for a loss or gradient that is not finite
     and for a checkpoint of other settings; DataError where no response fits; ConfigError; StorageError.
@@ -103,7 +104,7 @@ def fit(
     with seeded(stage.seed), recomputing(policy, dropout) if optim.gradient_checkpointing else nullcontext():
         compute = Compute(stage.run.device, optim.precision)
         policy.model.to(compute.device)
-        collator = _collator(policy, source, groups, loss, compute, stage, dropout)
+        collator = _collator(policy, source, groups, loss, compute, stage, None if dropout else room)
         stepper = Stepper(policy, loss, optim, compute, collator, dropout)
         training = _Training(policy, source, stage, groups, stepper)
         training.resume()
@@ -127,7 +128,7 @@ def _collator(
     loss: Loss,
     compute: Compute,
     stage: Stage,
-    dropout: bool,
+    room: Room | None,
 ) -> Collator:
     """Tokenise everything once and compute the reference, before the policy changes."""
     rows = Rows(policy.encoder)
@@ -138,7 +139,7 @@ def _collator(
     if texts and not numbers:
         raise DataError("no response fits; raise max_length, or shorten the data")
     policy.model.eval()
-    rows.states = None if dropout else trunk_states(policy, rows, numbers, compute, stage.run.cache)
+    rows.states = trunk_states(policy, rows, numbers, compute, stage.run.cache, room) if room else None
     if not loss.needs_reference:
         return Collator(policy, rows)
     for turn in (True, False):  # the main process computes and writes, then the others read

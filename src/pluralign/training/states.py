@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +32,22 @@ if TYPE_CHECKING:
     from pluralign.training.trainable import Trainable
 
 FORMAT_VERSION = 1
-MEMORY = 1 << 29
-"""Bytes of states held in memory at most."""
-DISK = 1 << 35
-"""Bytes of states kept in a file at most; larger data runs its trunk in every step."""
 PROBES = 4  # rows computed again when a file is read
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}  # of the largest state: other batches move the last bits
 
 log = logging.getLogger("pluralign")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes of states that are held in `memory` at most, and beyond that in a file on `disk` at most; larger data runs
+    its trunk in every step."""
+
+    memory: int = 1 << 29
+    disk: int = 1 << 35
+
+
+ROOM = Room()
 
 
 class TrunkStates:
@@ -68,17 +77,17 @@ class TrunkStates:
 
 @torch.no_grad()
 def trunk_states(
-    policy: Trainable, rows: Rows, numbers: Sequence[int], compute: Compute, folder: Path
+    policy: Trainable, rows: Rows, numbers: Sequence[int], compute: Compute, folder: Path, room: Room = ROOM
 ) -> TrunkStates | None:
     """The states of rows, in memory or in a file of `folder`; None where the trunk is trained or steered, and where
-    they would take more than DISK or than there is room for."""
+    there is no room for them."""
     if not numbers or not policy.frozen_trunk:
         return None
     reading = _Reading(policy, rows, numbers, compute)
-    if reading.num_bytes <= MEMORY:
+    if reading.num_bytes <= room.memory:
         return TrunkStates(numbers, reading.lengths, reading.into_memory())
     size = f"the trunk's hidden states take {reading.num_bytes >> 20} MiB"
-    if reading.num_bytes > DISK:
+    if reading.num_bytes > room.disk:
         log.info("%s; not kept, every step runs the trunk", size)
         return None
     file = folder / f"states-{reading.key[:16]}.bin"
