@@ -113,6 +113,6 @@ def test_settling_on_a_kernel_keeps_the_one_that_works(caplog):
     assert settled(right, 0.5) == "blocks"
     assert settled(right, 1.5) == "asked"
     assert settled(right + 0.1, 0.5) == "asked"
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "pluralign"):
         assert settled("no compiler", 0.5) == "asked"
     assert "no compiler" in caplog.text

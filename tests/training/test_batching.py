@@ -12,7 +12,7 @@ from pluralign.data.condition import Weights
 from pluralign.data.group import Group, Preference
 from pluralign.data.record import user
 from pluralign.losses.dpo import CDPO
-from pluralign.training.batching import Collator, collate
+from pluralign.training.batching import Collator, collate, share
 from pluralign.training.rows import Rows
 
 O0, O1, O2 = (Weights({objective.name: 1.0}) for objective in objectives(3))
@@ -103,6 +103,18 @@ def test_groups_of_one_prompt_share_their_rows_and_stand_together():
     assert judgements.chosen.tolist() == [0, 5, 2, 3]
     assert judgements.rejected.tolist() == [1, 6, 1, 4]
     assert batch.coefficients[:, 0].tolist() == [[1, 0, 0]] * 3 + [[0, 1, 0]] * 2 + [[1, 0, 0]] * 2
+
+
+def test_processes_get_whole_prompts_while_there_are_enough():
+    groups = [group(prompt, preferences=(Preference(0, 0, 1, margin),)) for margin, prompt in enumerate("ababc", 1)]
+
+    def margins(num: int) -> list[list[float]]:
+        return [[g.preferences[0].margin for g in share(groups, index, num)] for index in range(num)]
+
+    assert margins(1) == [[1, 3, 2, 4, 5]]
+    assert margins(2) == [[1, 3, 5], [2, 4]]
+    assert margins(3) == [[1, 3], [2, 4], [5]]
+    assert margins(4) == [[1, 5], [3], [2], [4]]
 
 
 def test_a_prompt_with_its_condition_written_in_is_not_the_same_prompt_without():

@@ -89,12 +89,12 @@ class Cut(TradeOffSource):
 
 def test_a_resumed_run_finds_its_file_and_ends_with_the_same_bits(tmp_path, caplog):
     whole = train(tmp_path / "whole", ON_DISK)
-    with caplog.at_level(logging.INFO), pytest.raises(EOFError):
+    with caplog.at_level(logging.INFO, "pluralign"), pytest.raises(EOFError):
         train(tmp_path / "cut", ON_DISK, source(Cut))
     (file,) = (tmp_path / "cut" / "cache").glob("states-*.bin")
     assert f"kept in {file}" in caplog.text
     caplog.clear()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "pluralign"):
         again = train(tmp_path / "cut", ON_DISK, resume=True)
     assert "kept in" not in caplog.text  # what was there was read
     assert not file.exists()
@@ -156,7 +156,7 @@ def files_of_at_most(limit: int) -> Iterator[None]:
 
 
 def test_a_full_disk_and_too_many_states_run_the_trunk_in_every_step(tmp_path, caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "pluralign"):
         with files_of_at_most(1000):
             assert found(tmp_path)[2] is None
         assert "are not kept, every step runs the trunk: cannot write" in caplog.text

@@ -198,6 +198,14 @@ def collate(policy: Trainable, groups: Sequence[Group]) -> Batch:
     return Collator(policy)(groups)
 
 
+def share(groups: Sequence[Group], index: int, num: int) -> list[Group]:
+    """Part `index` of `num`, groups of a prompt together; prompts stay whole where there are enough of them for all."""
+    parts = _by_prompt(groups)
+    if len(parts) < num:
+        parts = [[place] for places in parts for place in places]
+    return [groups[place] for places in parts[index::num] for place in places]
+
+
 def _by_prompt(groups: Sequence[Group]) -> list[list[int]]:
     """Places of groups with the same prompt, in order of first sight."""
     found: dict[tuple[Message, ...], list[int]] = {}

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pluralign.data.group import Group
 from pluralign.errors import ConfigError
 from pluralign.losses.outputs import Loss, Metrics
-from pluralign.training.batching import Batch
+from pluralign.training.batching import Batch, share
 
 if TYPE_CHECKING:
     from pluralign.training.trainable import Trainable
@@ -46,9 +47,9 @@ class Compute:
         """A barrier."""
         self._accelerator.wait_for_everyone()
 
-    def share(self, groups: Sequence[Any]) -> list[Any]:
-        """This process's part of a step."""
-        return list(groups[self._accelerator.process_index :: self.num_processes])
+    def share(self, groups: Sequence[Group]) -> list[Group]:
+        """This process's part of a step, groups of a prompt together."""
+        return share(groups, self._accelerator.process_index, self.num_processes)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
