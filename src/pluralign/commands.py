@@ -234,8 +234,8 @@ class Readers:
 class BenchTrain:
     """Our training step against TRL's: equality first, then speed, memory and ratios (docs/bench.md)."""
 
-    parts: tuple[Literal["short", "m", "vocabulary", "long", "memory", "cuda"], ...] = ()
-    """which tables; none takes short, m, vocabulary and memory on the CPU, cuda on a CUDA device"""
+    parts: tuple[Literal["short", "m", "vocabulary", "long", "formulations", "memory", "cuda"], ...] = ()
+    """which tables; none takes short, m, vocabulary, formulations and memory on the CPU, cuda on a CUDA device"""
     quick: bool = False
     """a look in a few minutes: the short table alone, texts a quarter as long"""
     repeats: int = 5

@@ -2,6 +2,8 @@
 
 A tensor above 32 MB is mapped anew each time, and every page of it faults when it is first touched; elementwise work
 on it is then 3 to 4 times slower. `mallopt` changes that for a process; other C libraries have no such switch.
+What was kept is not given back afterwards, so that a row which runs in the default way later may find some of it: that
+makes shipped TRL look a little faster than it is in a process of its own.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 1. The equality gate (equality.py), once per model; without it no speed is printed.
 2. The parts (parts.py): rows timed in turn in one process, CPU time or CUDA events (timing.py).
-3. Peak memory (memory.py), on the CPU.
+
+On the CPU besides: peak memory (memory.py), and the head's formulations against the rule that chooses (formulations.py).
 
 A TRL user trains CMPO with one step per pair and weight vector: that many measured plain steps are its time.
 """
@@ -22,6 +23,7 @@ from typing import Any
 from pluralign.bench import memory
 from pluralign.bench.equality import equalities
 from pluralign.bench.flops import peak
+from pluralign.bench.formulations import CHOOSER, choices
 from pluralign.bench.machine import about
 from pluralign.bench.models import S, Shape
 from pluralign.bench.parts import PARTS, Part, RatioOf
@@ -31,8 +33,8 @@ from pluralign.bench.timing import Clock, interleaved
 from pluralign.bench.workbench import Workbench
 from pluralign.errors import ConfigError, MissingExtraError
 
-ON_CPU = ("short", "m", "vocabulary", "memory")
-EXTRA = ("memory",)
+ON_CPU = ("short", "m", "vocabulary", "formulations", "memory")
+EXTRA = ("formulations", "memory")
 MEMORY_TARGET = 0.65e9  # bytes, full heads
 MEMORY_ROWS = ("full", "low", "dpo")
 
@@ -93,10 +95,12 @@ def _measure(settings: Settings, folder: Path) -> Results:
     shown = {"parts": list(settings.parts), "repeats": settings.repeats, "threads": settings.threads}
     shown |= {"device": settings.device, "share": settings.share, "clock": "CPU time" if dtype == "float32" else "CUDA"}
     results = Results(machine, shown)
-    for part in timed:
-        _part(part, settings, folder / part.name, tune_gemm, results)
     if "memory" in settings.parts:
         _memory(settings, results)
+    for part in timed:
+        _part(part, settings, folder / part.name, tune_gemm, results)
+    if "formulations" in settings.parts:
+        _formulations(settings, results)
     return results
 
 
@@ -112,6 +116,14 @@ def _part(part: Part, settings: Settings, folder: Path, tune_gemm: bool, results
     rows = part.rows(bench)
     clock = Clock("cpu" if settings.device == "cpu" else "cuda")
     results.add_part(part, bench, rows, interleaved(rows, settings.repeats, clock, part.about))
+
+
+def _formulations(settings: Settings, results: Results) -> None:
+    found = choices(settings.repeats, settings.share, settings.shape or S)
+    shown = [each.to_json() for each in found]
+    results.parts["formulations"] = {"about": "the head alone, by formulation", "rows": [], "choices": shown}
+    over = [each.over_best for each in found]
+    results.add_ratio("", CHOOSER, max(over), (min(over), max(over)))
 
 
 def _memory(settings: Settings, results: Results) -> None:

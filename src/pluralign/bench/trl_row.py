@@ -13,6 +13,7 @@ of the layers.
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ def trainer(model: Any, tokenizer: Any, items: Sequence[Item], beta: float, adap
         learning_rate=1e-6, report_to="none", save_strategy="no", disable_tqdm=True, dataloader_pin_memory=False,
     )  # fmt: skip
     lora = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"])
-    made = DPOTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer, peft_config=lora)
+    with contextlib.redirect_stderr(io.StringIO()):  # its bars know no other switch than a variable
+        made = DPOTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer, peft_config=lora)
     made.create_optimizer_and_scheduler(num_training_steps=config.max_steps)
     made.model, made.optimizer = made.accelerator.prepare(made.model, made.optimizer)
     made.model_wrapped = made.model
