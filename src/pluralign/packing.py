@@ -59,14 +59,15 @@ class _Branch:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A prompt and those of its branches that stand in one packed row."""
+    """A prompt and those of its branches that stand in one packed row; `size`: tokens of all of them."""
 
     prompt: int
     branches: list[_Branch]
+    size: int
 
-    @property
-    def size(self) -> int:
-        return self.prompt + sum(branch.length for branch in self.branches)
+    @classmethod
+    def of(cls, prompt: int, branches: list[_Branch]) -> _Part:
+        return cls(prompt, branches, prompt + sum(branch.length for branch in branches))
 
 
 def pack(
@@ -90,11 +91,11 @@ def _groups(ids: Ints, starts: Sequence[int], lengths: Sequence[int], keys: Sequ
         found.setdefault((key, prompt), {}).setdefault(response, []).append(row)
     for responses in found.values():
         branches = [_Branch(max(0, lengths[rows[0]] - starts[rows[0]]), rows) for rows in responses.values()]
-        yield _Part(starts[branches[0].rows[0]], branches)
+        yield _Part.of(starts[branches[0].rows[0]], branches)
 
 
 def _apart(groups: Sequence[_Part]) -> list[list[_Part]]:
-    return [[_Part(group.prompt, [branch])] for group in groups for branch in group.branches]
+    return [[_Part.of(group.prompt, [branch])] for group in groups for branch in group.branches]
 
 
 def _cheapest(groups: Sequence[_Part], linear: float) -> list[list[_Part]]:
@@ -144,15 +145,18 @@ def _bins(groups: Sequence[_Part], capacity: int) -> list[list[_Part]]:
 
 def _cut(group: _Part, capacity: int) -> Iterator[_Part]:
     """A group in parts of at most `capacity` tokens; each repeats the prompt."""
+    if group.size <= capacity:
+        yield group
+        return
     branches: list[_Branch] = []
     size = group.prompt
     for branch in group.branches:
         if branches and size + branch.length > capacity:
-            yield _Part(group.prompt, branches)
+            yield _Part(group.prompt, branches, size)
             branches, size = [], group.prompt
         branches.append(branch)
         size += branch.length
-    yield _Part(group.prompt, branches)
+    yield _Part(group.prompt, branches, size)
 
 
 @dataclass(frozen=True, slots=True)
