@@ -26,7 +26,7 @@ from torch import Tensor
 
 from pluralign.steering.terms import Workspace
 
-PIECE_NUMBERS = {"cpu": 1 << 20, "cuda": 1 << 26}
+PIECE_NUMBERS = {"cpu": 1 << 19, "cuda": 1 << 26}
 """Mixed logits held at once: what stays in a processor's cache; on a GPU, what keeps it busy."""
 TINY, HUGE = 1e-20, 1e30
 """Between these a float32 sum of exponentials is as exact as one shifted by the maximum."""
@@ -61,7 +61,8 @@ class Softmax:
         if self.in_place:
             return self._logprobs_in_place()
         shape = (len(self.planes), self.num_conditions)
-        self.top, self.total, self.target = (self.planes.new_zeros(shape, dtype=self.wide) for _ in range(3))
+        self.top, self.total = (self.planes.new_zeros(shape, dtype=self.wide) for _ in range(2))
+        self.target = self._target()
         self.shifted = False
         if not self._sum():
             self.shifted = True
@@ -77,26 +78,24 @@ class Softmax:
         mine = grad if self.soft_cap is None else grad * self._slope(self.target)
         if self.mix is not None:
             mine = torch.bmm(mine[:, None], self.mix)[:, 0]
-        scaled = -grad / self.total
+        scaled = (-grad / self.total)[..., None]
+        back = None if self.mix is None else (self.mix * scaled).transpose(1, 2)
         for part in self._parts():
-            self._gradient_of(part, scaled[part])
+            self._gradient_of(part, scaled, back)
         return self.planes.scatter_add_(2, at_target, mine[..., None].to(self.planes.dtype))
 
-    def _gradient_of(self, part: slice, scaled: Tensor) -> None:
+    def _gradient_of(self, part: slice, scaled: Tensor, back: Tensor | None) -> None:
         mixed = self._mixed(part)
         slope = None if self.soft_cap is None else self._slope(mixed)
         probabilities = self._shifted(mixed, part).exp_()
-        if self.mix is None:
-            change = probabilities.mul_(scaled[..., None])
-            self.planes[part] = change if slope is None else change.mul_(slope)
-            return
         if slope is not None:
             probabilities.mul_(slope)
-        back = (self.mix[part] * scaled[..., None]).transpose(1, 2)
-        if self.planes.dtype == self.wide:
-            torch.bmm(back, probabilities, out=self.planes[part])
+        if back is None:
+            self.planes[part] = probabilities.mul_(scaled[part])
+        elif self.planes.dtype == self.wide:
+            torch.bmm(back[part], probabilities, out=self.planes[part])
         else:
-            self.planes[part] = torch.bmm(back, probabilities)
+            self.planes[part] = torch.bmm(back[part], probabilities)
 
     def _logprobs_in_place(self) -> Tensor:
         """The planes become exp z, or exp(z − max z)."""
@@ -107,15 +106,14 @@ class Softmax:
             top = mixed.amax(-1, keepdim=True)
             if top.device.type != "cpu" or not bool((top.abs() < LARGE).all()):
                 mixed.sub_(top)
-            found[part] = self._at_target(mixed, part)
+            found[part] = mixed.gather(2, self.targets[part][:, None, None].expand(-1, shape[1], 1))[..., 0]
             torch.sum(mixed.exp_(), -1, out=self.total[part])
         return found - self.total.log()
 
     def _sum(self) -> bool:
-        """Fills `top` (the shift), `total` (Σ exp) and `target` (z of the target), each [T, L]; whether that went well."""
+        """Fills `top` (the shift) and `total` (Σ exp), both [T, L]; whether that went well."""
         for part in self._parts():
             mixed = self._mixed(part)
-            self.target[part] = self._at_target(mixed, part)
             if self.shifted:
                 torch.amax(mixed, -1, out=self.top[part])
             torch.sum(self._shifted(mixed, part).exp_(), -1, out=self.total[part])
@@ -147,9 +145,12 @@ class Softmax:
         assert self.soft_cap is not None
         return 1 - (capped / self.soft_cap).square()
 
-    def _at_target(self, mixed: Tensor, part: slice) -> Tensor:
-        index = self.targets[part][:, None, None].expand(-1, mixed.shape[1], 1)
-        return mixed.gather(2, index)[..., 0]
+    def _target(self) -> Tensor:
+        """z of the target [T, L]."""
+        index = self.targets[:, None, None].expand(-1, self.planes.shape[1], 1)
+        found = self.planes.gather(2, index).to(self.wide)
+        mixed = (found if self.mix is None else torch.bmm(self.mix, found))[..., 0]
+        return mixed if self.soft_cap is None else self.soft_cap * torch.tanh(mixed / self.soft_cap)
 
     def _parts(self) -> Iterator[slice]:
         """Tokens in pieces of PIECE_NUMBERS mixed logits."""

@@ -95,7 +95,10 @@ class Weights:
         tensor = self.tensors[name]
         if name not in self.gradients:
             wide = torch.promote_types(tensor.dtype, torch.float32)
-            self.gradients[name] = torch.empty_like(tensor, dtype=wide, memory_format=torch.contiguous_format)
+            if name.endswith("up"):  # products of tall, thin matrices are faster into rows of length V
+                self.gradients[name] = torch.empty(tensor.mT.shape, dtype=wide, device=tensor.device).mT
+            else:
+                self.gradients[name] = torch.empty_like(tensor, dtype=wide, memory_format=torch.contiguous_format)
         begun = (name, place) in self._begun
         self._begun.add((name, place))
         whole = self.gradients[name]
