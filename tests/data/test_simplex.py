@@ -43,7 +43,7 @@ def test_draws_have_the_stated_mixture_and_stay_active() -> None:
     assert (rows[:, ~active] == 0).all() and np.allclose(rows.sum(1), 1) and (rows >= 0).all()
     assert np.allclose(rows.mean(0)[active], 0.25, atol=0.01)
     one_hot = (rows.max(1) == 1).mean()
-    assert abs(one_hot - (0.4 + 0.3 * 4 / 15)) < 0.01  # singles are 4 of the 15 subsets
+    assert abs(one_hot - (0.25 + 0.3 * 4 / 15)) < 0.01  # singles are 4 of the 15 subsets
     uniform_pairs = ((rows == 0.5).sum(1) == 2).mean()
     assert abs(uniform_pairs - 0.3 * 6 / 15) < 0.01
 

@@ -177,7 +177,7 @@ def random_policy(num: int = 6, num_responses: int = 5, **options) -> TabularPol
 
 
 def random_source(seed: int = 0, num: int = 6) -> TradeOffSource:
-    return TradeOffSource(random_records(num, 3, 5), objectives(3), seed, pairs_per_step=8, weights_per_step=3)
+    return TradeOffSource(random_records(num, 3, 5), objectives(3), seed, responses_per_step=16, weights_per_step=3)
 
 
 def random_groups(num: int = 12, num_responses: int = 5, seed: int = 3) -> list[Group]:

@@ -37,7 +37,7 @@ def weights(values: tuple[float, float]) -> Weights:
 
 def test_regression_on_drawn_trade_offs_finds_the_optimum_of_every_weight(tmp_path):
     policy = golden_policy()
-    source = TradeOffSource(golden_records(), objectives(2), pairs_per_step=6, weights_per_step=4)
+    source = TradeOffSource(golden_records(), objectives(2), responses_per_step=12, weights_per_step=4)
     with Run(tmp_path / "run") as run:
         result = fit(policy, source, Regression(tau=0.5), run.stage("train"), DESCENT)
     assert result.loss < 1e-7

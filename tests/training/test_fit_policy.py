@@ -68,7 +68,7 @@ def records() -> list[Record]:
 
 
 def source() -> TradeOffSource:
-    return TradeOffSource(records(), OBJECTIVES, pairs_per_step=4, weights_per_step=3)
+    return TradeOffSource(records(), OBJECTIVES, responses_per_step=8, weights_per_step=3)
 
 
 def train(folder, trained: Policy, loss=None, optim=SHORT, data=None, resume=False, **options):
@@ -80,7 +80,7 @@ def train(folder, trained: Policy, loss=None, optim=SHORT, data=None, resume=Fal
 @pytest.mark.parametrize("name", STEERINGS)
 def test_training_starts_at_the_reference_and_learns_to_obey(tmp_path, name):
     trained = policy(STEERINGS[name]())
-    optim = replace(SHORT, steps=60)
+    optim = replace(SHORT, steps=150 if name == "prompt" else 60)
     _, lines = train(tmp_path / "run", trained, optim=optim)
     if name != "prompt":  # a prompt with a condition is another prompt, so it does not start at the reference
         assert abs(lines[0]["delta"]) < 1e-4
@@ -103,7 +103,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, name):
     train(tmp_path / "whole", whole, checkpoint_every=2)
     cut = policy(STEERINGS[name]())
     with pytest.raises(EOFError):
-        data = Cut(records(), OBJECTIVES, pairs_per_step=4, weights_per_step=3)
+        data = Cut(records(), OBJECTIVES, responses_per_step=8, weights_per_step=3)
         train(tmp_path / "cut", cut, data=data, checkpoint_every=2)
     again = policy(STEERINGS[name]())
     train(tmp_path / "cut", again, resume=True, checkpoint_every=2)

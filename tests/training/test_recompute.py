@@ -44,7 +44,7 @@ def trained(folder: Path, steering: Any, optim: Optim, **options: Any) -> tuple[
     policy = tiny.policy(steering, objectives=made_up.OBJECTIVES, **options)
     calls: list[None] = []
     policy.model.model.layers[0].self_attn.register_forward_hook(lambda *_: calls.append(None))
-    source, loss = TradeOffSource(made_up.scored(8), made_up.OBJECTIVES, 0, 4, 2), Regression()
+    source, loss = TradeOffSource(made_up.scored(8), made_up.OBJECTIVES, 0, 8, 2, 2), Regression()
     if steering.kind == "none":
         groups = [group for step in range(4) for group in source.batch(step)]
         source, loss = GroupSource([replace(g, conditions=(None,), preferences=()) for g in groups], 4), SFT()

@@ -83,7 +83,7 @@ def test_every_view_of_a_record_knows_which_reply_was_cut_off() -> None:
 
 
 def test_drawn_pairs_know_it_too_and_their_texts_name_it() -> None:
-    source = TradeOffSource([RECORD], tiny.OBJECTIVES, pairs_per_step=4)
+    source = TradeOffSource([RECORD], tiny.OBJECTIVES, responses_per_step=8)
     held = {text for group in source.batch(0) for text in group.texts()}
     assert held == set(source.texts()) == {(PROMPT, "very short", True), (PROMPT, "very long and", False)}
     assert _ends(Collator(tiny.policy(PluralSteering()))(source.batch(0)[:1])).count(False) == 1

@@ -34,7 +34,7 @@ def records() -> list[Record]:
 
 
 def source(kind: type[TradeOffSource] = TradeOffSource) -> TradeOffSource:
-    return kind(records(), tiny.OBJECTIVES[:2], pairs_per_step=4, weights_per_step=3)
+    return kind(records(), tiny.OBJECTIVES[:2], responses_per_step=8, weights_per_step=3)
 
 
 def policy(seed: int = 0):

@@ -63,14 +63,16 @@ class Cmpo:
 
     conversion: Literal["trade_off", "power_set", "one_hot"] = "trade_off"
     """how feedback becomes judged pairs (thesis: power_set with the net-margin filter)"""
-    loss: Regression | CDPO = field(default_factory=lambda: Regression(tau=0.23))
-    """regression (τ = .23 in units of a 0..4 score) or cDPO (thesis: β = .5, ε = .1)"""
+    loss: Regression | CDPO = field(default_factory=lambda: Regression(tau=0.2))
+    """regression (τ = .2 in units of a 0..4 score) or cDPO (thesis: β = .5, ε = .1)"""
     optim: Optim = field(default_factory=lambda: Optim(steps=300, lr=3e-4, head_lr=5e-3, weight_decay=0.5))
-    """the optimisation (batch_size in pairs; thesis: constant lr 5e-6, weight decay 1e-2)"""
+    """the optimisation (batch_size pairs, or for trade_off twice as many replies; thesis: constant lr 5e-6, weight decay 1e-2)"""
     steering: PluralSteering = field(default_factory=PluralSteering)
     """which layers are plural (thesis: full heads, LoRA on attention, base_share sum)"""
     weights_per_step: int = 4
     """weights under which every pair of a step is judged (trade_off only)"""
+    responses_per_prompt: int = 8
+    """replies of one prompt that a step compares with each other, all pairs (trade_off only)"""
     feedback: Literal["auto", "scores", "comparisons"] = "auto"
     """learn from scores, or from comparisons through a linear reward model; auto takes scores where all pairs have them"""
     kappa: float = 4.4
@@ -160,7 +162,8 @@ class Cmpo:
         if self._fixed:
             return GroupSource(self._groups(records, objectives), self.optim.batch_size, seed)
         ties = isinstance(self.loss, Regression)
-        return TradeOffSource(records, objectives, seed, self.optim.batch_size, self.weights_per_step, ties)
+        size, most = 2 * self.optim.batch_size, self.responses_per_prompt
+        return TradeOffSource(records, objectives, seed, size, most, self.weights_per_step, ties)
 
     def _groups(self, records: Sequence[Record], objectives: Sequence[Objective]) -> list[Group]:
         """Fixed judgements; for trade_off, which draws its weights, those of validation: each objective alone and all."""
