@@ -87,11 +87,14 @@ def side_by_side(records: list[Record]) -> Record:
     """Records of one prompt as one record."""
     comparisons, rankings, start = [], [], 0
     for record in records:
-        for said in record.comparisons:
-            comparisons.append(dataclasses.replace(said, first=said.first + start, second=said.second + start))
-        for said in record.rankings:
-            tiers = tuple(tuple(place + start for place in tier) for tier in said.tiers)
-            rankings.append(dataclasses.replace(said, tiers=tiers))
+        comparisons += [
+            dataclasses.replace(said, first=said.first + start, second=said.second + start)
+            for said in record.comparisons
+        ]
+        rankings += [
+            dataclasses.replace(said, tiers=tuple(tuple(place + start for place in tier) for tier in said.tiers))
+            for said in record.rankings
+        ]
         start += len(record.responses)
     responses = tuple(response for record in records for response in record.responses)
     return Record(user("p0"), responses, tuple(comparisons), tuple(rankings))
