@@ -55,7 +55,7 @@ def response_states(
 def response_logprobs(
     policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor, states: Tensor | None = None
 ) -> Tensor:
-    """Σ_t log p(token t) over the masked tokens, float32 [R, L].
+    """Σ_t log p(token t) over the masked tokens [R, L], float32 (float64 where the fast head needs no gradient).
 
     input_ids [R, T] right-padded (padding follows every valid token, so causal attention needs no mask);
     targets_mask [R, T] true where a token belongs to the response; coefficients [R, L, C]. `states` [N, d]: the trunk's output where it is known already.
@@ -111,7 +111,7 @@ def sequence_logprobs(
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
     for rows in batches(lengths, [tuple(prompt) for prompt, _ in pairs]):
         input_ids, mask = pad([pairs[row] for row in rows], policy.device)
-        result[rows] = response_logprobs(policy, input_ids, mask, coefficients[rows]).cpu()
+        result[rows] = response_logprobs(policy, input_ids, mask, coefficients[rows]).float().cpu()
         if progress:
             progress(len(rows))
     return result

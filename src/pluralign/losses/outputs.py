@@ -69,8 +69,8 @@ def total(loss: Loss, outputs: Outputs, judgements: Judgements, scale: float = 1
 
 
 def log_ratios(outputs: Outputs) -> Tensor:
-    """ρ [R, L] = log π_θ(y|x, λ) − log π_ref(y|x), float32."""
-    return outputs.logprobs.float() - outputs.reference.float()[:, None]
+    """ρ [R, L] = log π_θ(y|x, λ) − log π_ref(y|x), float32; subtracted in float64, being small beside its parts."""
+    return (outputs.logprobs.double() - outputs.reference.double()[:, None]).float()
 
 
 def pair_log_ratios(outputs: Outputs, judgements: Judgements) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ class Pass:
         self._kept = self.weights.workspace.take("planes", (used,), self.hidden, self.weights.kind)
 
     def logprobs(self, unit: Unit, keep: bool) -> Tensor:
-        """Σ_t log p(y_t) [r, L] of the unit's rows, float32 or wider; `keep`: for `gradients`."""
+        """Σ_t log p(y_t) [r, L] of the unit's rows, float64; `keep`: for `gradients`."""
         found = []
         for piece in unit.pieces:
             softmax = self._softmax(unit, piece)
@@ -65,7 +65,7 @@ class Pass:
         sums = self.hidden.new_zeros(shape, dtype=torch.float64)  # δ is the small difference of sums of 1000 nats
         if found:
             sums.index_add_(0, self._table_rows(unit), torch.cat(found).double())
-        return sums[:, unit.place.to(sums.device)].reshape(unit.rows.stop - unit.rows.start, -1).to(self.wide)
+        return sums[:, unit.place.to(sums.device)].reshape(unit.rows.stop - unit.rows.start, -1)
 
     def gradients(self, unit: Unit, grad: Tensor) -> None:
         """Add the gradients that follow from g = dL/dlogprobs [r, L] of the unit's rows."""
@@ -112,12 +112,12 @@ def product_dtype(head: Head, hidden: Tensor) -> torch.dtype:
 
 @torch.no_grad()
 def summed_logprobs(head: Head, hidden: Tensor, targets: Tensor, rows: Tensor, coefficients: Tensor) -> Tensor:
-    """Σ_t log p(y_t) [R, L] in nats, float32, without gradient: hidden [N, d], targets [N], rows [N] ascending,
+    """Σ_t log p(y_t) [R, L] in nats, float64, without gradient: hidden [N, d], targets [N], rows [N] ascending,
     coefficients [R, L, C]."""
     whole = Pass(head, hidden, targets, rows, coefficients, torch.arange(len(coefficients)))
     found = [torch.zeros(0, coefficients.shape[1], device=hidden.device)]
     with torch.autocast(hidden.device.type, enabled=False):
         for unit in whole.units:
             whole.prepare([unit])
-            found.append(whole.logprobs(unit, keep=False).float())
+            found.append(whole.logprobs(unit, keep=False))
     return torch.cat(found)

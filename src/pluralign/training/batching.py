@@ -40,7 +40,7 @@ class Batch:
 
     input_ids [R, T] long, attention_mask [R, T] bool, targets_mask [R, T] bool (token t is a response token),
     coefficients [R, L, C] float32 (the steering's, one row per condition), judgements over P examples,
-    reference [R] float32 (summed log π_ref, nats; NaN unknown), lengths [R] long (response tokens), rows [R] long
+    reference [R] float64 (summed log π_ref, nats; NaN unknown), lengths [R] long (response tokens), rows [R] long
     (the rows' numbers in the cache: stable within a fit, equal numbers are equal ids), rejected (responses left out
     because they do not fit), groups [R] long (which of the batch's prompts a row answers, ascending; the rows of a
     judgement answer the same), states (the frozen trunk's hidden states, where they are kept).
@@ -122,7 +122,7 @@ class Collator:
                 torch.tensor(condition, dtype=torch.long),
                 torch.tensor(margin, dtype=torch.float32),
             ),
-            reference=torch.tensor([self._reference(number) for number in plan.references], dtype=torch.float32),
+            reference=torch.tensor([self._reference(number) for number in plan.references], dtype=torch.float64),
             lengths=targets.sum(1),
             rows=torch.tensor(plan.rows, dtype=torch.long),
             groups=torch.tensor(plan.groups, dtype=torch.long),

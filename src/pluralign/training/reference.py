@@ -27,7 +27,7 @@ from pluralign.training.rows import Rows
 if TYPE_CHECKING:
     from pluralign.training.trainable import Trainable
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: float32
 PROBES = 4  # rows computed again when a file is read
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.3}  # nats, plus 1e-4 of the value: padding moves the last bits
 
@@ -35,7 +35,7 @@ log = logging.getLogger("pluralign")
 
 
 class Reference:
-    """log π_ref by row number, in nats, summed over the response (float32)."""
+    """log π_ref by row number, in nats, summed over the response (float64)."""
 
     def __init__(self, numbers: Sequence[int], values: Tensor) -> None:
         self._values: dict[int, float] = dict(zip(numbers, values.tolist(), strict=True))
@@ -113,12 +113,12 @@ def _agrees(policy: Trainable, rows: Rows, numbers: Sequence[int], values: Tenso
 def _compute(
     policy: Trainable, rows: Rows, numbers: Sequence[int], compute: Compute, progress: Progress | None = None
 ) -> Tensor:
-    values = torch.full((len(numbers),), torch.nan)
+    values = torch.full((len(numbers),), torch.nan, dtype=torch.float64)
     collator = Collator(policy, rows)
     for places in rows.batches(numbers):
         batch = collator.plain([numbers[place] for place in places]).to(compute.device)
         with compute.autocast():
-            values[places] = policy.reference_logprobs(batch).float().cpu()
+            values[places] = policy.reference_logprobs(batch).double().cpu()
         if progress:
             progress.advance(len(places))
     if not torch.isfinite(values).all():
