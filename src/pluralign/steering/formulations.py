@@ -31,6 +31,10 @@ FOLD_NUMBERS = 1 << 26
 """Numbers of W_0 + ΔW_j kept at most; beyond it the base is a plane of its own."""
 MOVED, HANDLED = 35.0, 14.0
 """What it costs to move a number to or from memory, and to mix and exponentiate one in cache, in multiplications."""
+THIN = 20.0
+"""What a product with a few columns costs besides: as if there were so many more."""
+STARTED = 240_000.0
+"""What the small products of one token's mix cost besides, in multiplications: much where the vocabulary is small."""
 
 
 class Formulation(Protocol):
@@ -286,11 +290,11 @@ def _cost(option: Formulation, size: tuple[int, int, int], weights: Weights, tru
         return full + low + planes + conditions * HANDLED
     assert isinstance(option, MixLogits)
     full = sum(_products(term, weights, trunk) for group in option.groups for term in group)
-    return full + planes + conditions * (2 * HANDLED + 3.0 * option.width)
+    return full + planes + STARTED / len(weights.tensors["base"]) + conditions * (2 * HANDLED + 3.0 * option.width)
 
 
 def _products(term: Term, weights: Weights, trunk: bool) -> float:
     """Multiplications of a term's logits and gradients, per T·V."""
     if isinstance(term, Full):
         return (1 + trunk + (term.name in weights.wanted)) * weights.tensors["base"].shape[1]
-    return 3.0 * weights.tensors[f"{term.prefix}down"].shape[-2]
+    return 3.0 * (THIN + weights.tensors[f"{term.prefix}down"].shape[-2])
