@@ -46,6 +46,11 @@ class Results:
             found = ratio(timings[asked.slow], timings[asked.fast], asked.times)
             self.add_ratio(part.prefix, asked, found.value, (found.low, found.high))
 
+    def told(self, part: Part) -> str:
+        """A part's ratios in one line."""
+        keys = [part.prefix + asked.key for asked in part.ratios]
+        return ", ".join(f"{key} {self.ratios[key]:.2f}" for key in keys)
+
     def add_ratio(self, prefix: str, asked: RatioOf, value: float, spread: tuple[float, float]) -> None:
         """A number with its target."""
         key = prefix + asked.key

@@ -116,6 +116,7 @@ def _part(part: Part, settings: Settings, folder: Path, tune_gemm: bool, results
     rows = part.rows(bench)
     clock = Clock("cpu" if settings.device == "cpu" else "cuda")
     results.add_part(part, bench, rows, interleaved(rows, settings.repeats, clock, part.about))
+    log.info("%s: %s", part.about, results.told(part))
 
 
 def _formulations(settings: Settings, results: Results) -> None:
