@@ -125,7 +125,15 @@ def test_control_c_stops_after_the_step_and_the_old_handler_is_back(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_second_control_c_acts_at_once(tmp_path):
+@pytest.fixture
+def usual_control_c():
+    """As in a terminal: where the tests run in the background, a shell has switched SIGINT off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_control_c_acts_at_once(tmp_path, usual_control_c):
     def twice() -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
