@@ -41,4 +41,7 @@ def thesis_scaled() -> Cmpo:
 
 def signs() -> Cmpo:
     """Comparisons without a reward model: cDPO on the sign of the trade-off (β = .25), low-rank heads, frozen trunk."""
-    return Cmpo(loss=CDPO(beta=0.25, label_smoothing=0.1), optim=Optim(steps=250, lr=3e-4, head_lr=5e-3))
+    return Cmpo(
+        loss=CDPO(beta=0.25, label_smoothing=0.1),
+        optim=Optim(steps=250, lr=3e-4, head_lr=5e-3, weight_decay=0.5),
+    )
