@@ -43,7 +43,7 @@ def test_a_bar_in_a_terminal_unless_quiet():
 
 
 def test_plain_lines_now_and_then_elsewhere(caplog):
-    with caplog.at_level(logging.INFO), Progress("training", 100) as bar:
+    with caplog.at_level(logging.INFO, "pluralign"), Progress("training", 100) as bar:
         bar.advance(10, "loss 0.5")
         assert not caplog.messages  # not yet
         bar._next_line = 0.0
