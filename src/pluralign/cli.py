@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import logging
 import os
@@ -256,12 +257,11 @@ def _call(name: str) -> Callable[[list[str], Common], int]:
     return command
 
 
-def _actions(verb: str, **names: str) -> Callable[[list[str], Common], int]:
-    """A verb whose first word says which class of `commands` runs."""
+def _actions(verb: str, file: str, **names: str) -> Callable[[list[str], Common], int]:
+    """A verb whose first word says which class of a file of options runs."""
 
     def command(arguments: list[str], common: Common) -> int:
-        from pluralign import commands
-
+        commands = importlib.import_module(f"pluralign.{file}")
         if arguments[:1] in ([], ["--help"], ["-h"]):
             print(f"usage: pluralign {verb} ACTION ...\n")
             for action, name in names.items():
@@ -281,13 +281,13 @@ _COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
     "demo": _demo,
     "train": _train,
     "methods": _methods,
-    "data": _actions("data", validate="Validate", convert="Convert", readers="Readers"),
+    "data": _actions("data", "data_commands", validate="Validate", convert="Convert", readers="Readers"),
     "sample": _call("Sample"),
     "evaluate": _call("Evaluate"),
     "score": _call("Score"),
     "export": _call("Export"),
     "results": _call("Results"),
-    "bench": _actions("bench", train="BenchTrain"),
+    "bench": _actions("bench", "commands", train="BenchTrain"),
 }
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def test_bad_data_stops_a_training_and_frees_its_name(
 
 OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no file": ("train cmpo --data {tmp}/none.jsonl --model {place}/model --out {tmp}/run", ("none.jsonl: cannot be read",)),
-    "a folder as data": ("train cmpo --data {place} --model {place}/model --out {tmp}/run", ("Is a directory",)),
+    "a folder as data": ("train cmpo --data {place}/model --model {place}/model --out {tmp}/run", ("a folder without data files",)),
     "unknown objective": ("train cmpo {base} --objectives kind rude", ("unknown objective 'rude'", "kind, brief")),
     "unknown method": ("train ppo {base}", ("unknown method 'ppo'; known are: cmpo, dpo, sft",)),
     "unknown recipe": ("train cmpo --recipe best {base}", ("no recipe 'best'; there are: default",)),

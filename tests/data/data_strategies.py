@@ -18,6 +18,7 @@ from pluralign.data.record import (
     Record,
     Response,
     Span,
+    Vote,
     user,
 )
 
@@ -57,6 +58,7 @@ def responses(draw: st.DrawFn) -> Response:
         draw(few(st.builds(Rating, scores, raters))),
         draw(few(st.builds(Comment, words, objective, raters))),
         draw(spans) if text else (),
+        draw(few(st.builds(Vote, st.sampled_from(["agree", "disagree", "pass"]), st.integers(1, 9), raters))),
         draw(st.sampled_from([None, "up", "down"])),
         draw(maybe(conditions)),
         draw(st.booleans()),

@@ -33,7 +33,7 @@ def test_write_then_read(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     assert jsonl.write(path, iter(given_records), OBJECTIVES, "MIT", "a test") == 2
     assert list(jsonl.read(path)) == given_records
-    assert jsonl.read_header(path) == jsonl.Header(OBJECTIVES, "MIT", "a test", 1)
+    assert jsonl.read_header(path) == jsonl.Header(OBJECTIVES, "MIT", "a test", 2)
     before = path.read_bytes()
     jsonl.write(path, jsonl.read(path), OBJECTIVES, "MIT", "a test")  # over the file that is being read
     assert path.read_bytes() == before
@@ -125,7 +125,7 @@ def test_damage_is_named(tmp_path: Path, content: bytes, says: str) -> None:
 
 def test_newer_versions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    path.write_bytes(HEADER.replace(b"1", b"2", 1))
+    path.write_bytes(HEADER.replace(b"1", b"9", 1))
     with pytest.raises(FormatVersionError, match="newer than this pluralign reads"):
         jsonl.read(path)
 
@@ -158,8 +158,8 @@ def test_a_line_without_end_is_refused_before_it_fills_memory(tmp_path: Path) ->
 
 
 def test_what_is_no_file_is_a_data_error(tmp_path: Path) -> None:
-    for path in (tmp_path / "missing.jsonl", tmp_path):
-        with pytest.raises(DataError, match="cannot be read"):
+    for path, says in ((tmp_path / "missing.jsonl", "cannot be read"), (tmp_path, "a folder without data files")):
+        with pytest.raises(DataError, match=says):
             jsonl.read(path)
 
 

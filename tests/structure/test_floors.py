@@ -13,7 +13,7 @@ FLOORS = (
     (("model_card", "training"), ("export", "sampling", "scorers")),
     (("lab", "methods"),),
     (("evaluation",),),
-    (("recipes",), ("api", "bench", "serving"), ("demo", "results"), ("commands",)),
+    (("recipes", "data_api"), ("api", "bench", "serving"), ("demo", "results"), ("commands", "data_commands")),
     (("cli",), ("__main__",)),
 )
 RUNG = {room: rung for rung, rooms in enumerate(sum(FLOORS, ())) for room in rooms}
@@ -48,7 +48,7 @@ HOMES = {
     "peft": ("base_model", "steering", "export", "bench"),
     "accelerate": ("training",),
     "torch.distributed": ("training",),
-    "tyro": ("cli", "commands"),
+    "tyro": ("cli", "commands", "data_commands"),
     "fastapi": ("serving",),
     "ray": ("sampling.ray",),
     "trl": ("bench",),

@@ -51,6 +51,9 @@ def _check_response(response: Response, where: str, ranges: dict[str, Objective]
         _check_scores(rating.scores, f"{where}.ratings[{place}].scores", ranges)
     for place, comment in enumerate(response.comments):
         _check_name(comment.objective, f"{where}.comments[{place}]", ranges)
+    for place, vote in enumerate(response.votes):
+        if vote.count < 1:
+            fail(f"{where}.votes[{place}].count", "at least 1", vote.count)
     for place, span in enumerate(response.spans):
         if not 0 <= span.start < span.end <= len(response.text):
             allowed = f"inside the text: 0 <= start < end <= {len(response.text)}"

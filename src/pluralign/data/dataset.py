@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pluralign.data import lines
+from pluralign.data import rows
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record
 from pluralign.errors import ConfigError, DataError
@@ -24,7 +24,8 @@ class Tally:
     """Counts of one pass over a source: `read` = `kept` + `rejected` at every moment.
 
     `reasons` counts rejections by kind (names and numbers blotted out, so that it stays small); `examples` are the
-    first five messages in full, with file and line.
+    first five messages in full, with file and line. `sink`, where given, is handed every rejected row: file, line,
+    reason and the row itself (see `rejects`).
     """
 
     read: int = 0
@@ -32,13 +33,14 @@ class Tally:
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    sink: Callable[[dict[str, Any]], None] | None = None
 
     def keep(self) -> None:
         """Count one row that became a record."""
         self.read += 1
         self.kept += 1
 
-    def reject(self, error: DataError) -> None:
+    def reject(self, error: DataError, content: rows.Content = b"") -> None:
         """Count one row that did not, with its reason."""
         self.read += 1
         self.rejected += 1
@@ -46,6 +48,9 @@ class Tally:
         self.reasons[kind if kind in self.reasons or len(self.reasons) < _MAX_REASONS else "other"] += 1
         if len(self.examples) < _MAX_EXAMPLES:
             self.examples.append(str(error))
+        if self.sink is not None:
+            row = content.decode("utf-8", "backslashreplace") if isinstance(content, bytes) else repr(content)
+            self.sink({"file": str(error.path), "line": error.line, "reason": error.reason, "row": row})
 
     def __str__(self) -> str:
         kinds = "".join(f"\n  {num} x {kind}" for kind, num in self.reasons.most_common())
@@ -86,21 +91,21 @@ def check_on_error(on_error: str) -> None:
 def convert(
     path: str | Path, to_record: Callable[[dict[str, Any], int], Record], on_error: OnError, tally: Tally, skip: int = 0
 ) -> Iterator[Record]:
-    """The rows of a file as records, after `skip` rows (a header). `to_record` takes the row and its line number.
+    """The rows of a file (or folder, or hub dataset: see `rows`) as records, after `skip` rows (a header). `to_record` takes the row and its line number.
 
     A bad row raises DataError with file and line, or is counted and left out; damage of the file itself always raises.
     """
-    for place, (line, content) in enumerate(lines.raw(path)):
+    for place, (line, content) in enumerate(rows.stream(path)):
         if place < skip:
             continue
         try:
-            record = to_record(lines.parse(content), line)
+            record = to_record(rows.decode(content), line)
         except (DataError, RecursionError) as error:
             reason = error.reason if isinstance(error, DataError) else "the row is nested too deeply"
             located = DataError(reason, path=path, line=line)
             if on_error == "raise":
                 raise located from error
-            tally.reject(located)
+            tally.reject(located, content)
             continue
         tally.keep()
         yield record
@@ -114,10 +119,10 @@ def check_columns(row: Mapping[str, Any], columns: Sequence[str]) -> None:
 
 def first_row(path: str | Path) -> dict[str, Any]:
     """The first row of a file, which says what kind of file it is. Raises DataError with file and line."""
-    stream = lines.raw(path)
+    stream = rows.stream(path)
     line, content = next(stream)
     stream.close()  # type: ignore[attr-defined]
     try:
-        return lines.parse(content)
+        return rows.decode(content)
     except DataError as error:
         raise DataError(error.reason, path=path, line=line) from error

@@ -1,6 +1,6 @@
 """Our record file: JSON lines, plain or gzip. The first line is a header, then one record per line.
 
-    {"pluralign": "records", "format_version": 1, "objectives": [...], "licence": "...", "source": "..."}
+    {"pluralign": "records", "format_version": 2, "objectives": [...], "licence": "...", "source": "..."}
 
 A file without the header is read too; its objectives are then inferred in a first pass.
 """
@@ -24,7 +24,8 @@ from pluralign.data.strict import optional, text, tuple_of
 from pluralign.errors import DataError
 from pluralign.storage import check_format_version
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: responses may carry votes; files of version 1 are read as they are."""
 KIND = "records"
 _KEYS = ("pluralign", "format_version", "objectives", "licence", "source")
 

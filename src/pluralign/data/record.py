@@ -56,6 +56,15 @@ class Comment:
 
 
 @dataclass(frozen=True, slots=True)
+class Vote:
+    """Whether people agree with a response: one person's vote, or the `count` equal votes of a group (`rater.group`)."""
+
+    choice: Literal["agree", "disagree", "pass"]
+    count: int = 1
+    rater: Rater | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """A part of a response's text, characters [start, end), with a label and an optional score."""
 
@@ -79,6 +88,7 @@ class Response:
     ratings: tuple[Rating, ...] = ()
     comments: tuple[Comment, ...] = ()
     spans: tuple[Span, ...] = ()
+    votes: tuple[Vote, ...] = ()
     thumb: Literal["up", "down"] | None = None
     condition: Condition | None = None
     finished: bool = True

@@ -12,7 +12,7 @@ from typing import Any
 from pluralign.data import condition
 from pluralign.data.check import check
 from pluralign.data.objective import Objective
-from pluralign.data.record import Comment, Comparison, Message, Ranking, Rater, Rating, Record, Response, Span
+from pluralign.data.record import Comment, Comparison, Message, Ranking, Rater, Rating, Record, Response, Span, Vote
 from pluralign.data.strict import (
     Parser,
     anything,
@@ -43,12 +43,15 @@ _rater = optional(object_of(Rater, {"id": _word, "group": _word, "language": _wo
 _rating = object_of(Rating, {"scores": _scores, "rater": _rater})
 _comment = object_of(Comment, {"text": text, "objective": _word, "rater": _rater})
 _span = object_of(Span, {"start": index, "end": index, "label": text, "score": optional(number), "rater": _rater})
+_choice = one_of("agree", "disagree", "pass")
+_vote = object_of(Vote, {"choice": _choice, "count": index, "rater": _rater})
 _RESPONSE: dict[str, Parser] = {
     "text": text,
     "scores": _scores,
     "ratings": tuple_of(_rating),
     "comments": tuple_of(_comment),
     "spans": tuple_of(_span),
+    "votes": tuple_of(_vote),
     "thumb": optional(one_of("up", "down")),
     "condition": optional(_condition),
     "finished": boolean,
