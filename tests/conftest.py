@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,12 @@ def real_data(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of real data here; name it with --real-data DIR")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_log_level() -> Iterator[None]:
+    """A command with --quiet silences the package's logger; the next test hears it again."""
+    logger = logging.getLogger("pluralign")
+    before = logger.level
+    yield
+    logger.setLevel(before)

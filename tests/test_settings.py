@@ -39,6 +39,27 @@ def test_numbers_that_json_has_not_are_named(number: float) -> None:
         settings.to_json(Outer(Inner(number)))
 
 
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ({"limit": "five"}, r"Outer\.limit: 'five' is of the wrong type"),
+        ({"limit": True}, r"Outer\.limit: True is of the wrong type"),
+        ({"names": ["a", 1]}, r"Outer\.names: \('a', 1\) is of the wrong type"),
+        ({"part": 3}, r"Outer\.part: expected the settings of Inner or Other, got 3"),
+        ({"part": {"is": "Inner", "size": "big"}}, r"Outer\.part: Inner\.size: 'big' is of the wrong type"),
+        ({"part": {"is": "Third"}}, r"Outer\.part: settings of 'Third' stand where Inner, Other"),
+        ({"colour": "red"}, "Outer has no settings colour"),
+    ],
+)
+def test_a_damaged_file_of_settings_is_refused(damage: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        settings.from_json(Outer, {**settings.to_json(Outer()), **damage})
+
+
+def test_a_whole_number_is_a_float() -> None:
+    assert settings.from_json(Outer, {"is": "Outer", "part": {"is": "Inner", "size": 2}}) == Outer(Inner(2.0))
+
+
 def test_plug_ins_are_found_by_file_name() -> None:
     assert "prompt.weights" in module_names("pluralign.steering")
     assert load_class("plural", "pluralign.steering", kind="plural").__name__ == "PluralSteering"

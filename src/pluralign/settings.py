@@ -35,16 +35,35 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def from_json(kind: Any, value: Any) -> Any:
-    """The inverse of `to_json` for the annotated type `kind`. Raises ConfigError for fields it does not have."""
+    """The inverse of `to_json` for the annotated type `kind`. Raises ConfigError for a field it does not have, or of another type."""
     options = _alternatives(kind)
     classes: dict[str, Any] = {
         getattr(option, "__name__", ""): option for option in options if dataclasses.is_dataclass(option)
     }
     if isinstance(value, Mapping) and "is" in value:
         return _instance(classes, value)
-    if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
-        return tuple(value)
-    return value
+    if value is None and type(None) in options:
+        return None
+    if classes:
+        raise ConfigError(
+            f"expected the settings of {' or '.join(name for name in classes if name)}, got {value!r:.60}"
+        )
+    return _checked(kind, _tuples(value))
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where settings have tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _checked(kind: Any, value: Any) -> Any:
+    """The value, if it is of the annotated type: nothing is coerced but a whole number to a float (ConfigError)."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ConfigError(f"{value!r:.60} is of the wrong type: {error.errors()[0]['msg']}") from error
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
@@ -59,4 +78,11 @@ def _instance(classes: Mapping[str, Any], value: Mapping[str, Any]) -> Any:
     unknown = sorted(set(value) - {"is"} - {field.name for field in dataclasses.fields(cls) if field.init})
     if unknown:
         raise ConfigError(f"{cls.__name__} has no settings {', '.join(unknown)}; were they written by another version?")
-    return cls(**{name: from_json(hints[name], item) for name, item in value.items() if name != "is"})
+    return cls(**{name: _field(cls, name, hints[name], item) for name, item in value.items() if name != "is"})
+
+
+def _field(cls: Any, name: str, kind: Any, value: Any) -> Any:
+    try:
+        return from_json(kind, value)
+    except ConfigError as error:
+        raise ConfigError(f"{cls.__name__}.{name}: {error}") from error

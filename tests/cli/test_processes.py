@@ -29,7 +29,7 @@ LEAN = (
 
 
 def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pluralign.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "pluralign", *map(str, arguments)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
     return subprocess.Popen(command, **{**pipes, **options})  # type: ignore[call-overload, no-any-return]
