@@ -10,7 +10,7 @@ smallest difference, then to the earlier pair of the record.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, combinations
 
 import numpy as np
@@ -23,7 +23,8 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 
 MAX_BETTER = 12
-_Item = tuple[tuple[int, ...], int, int, float | None, float]  # S, chosen, rejected, sum over S, smallest of S
+Item = tuple[tuple[int, ...], int, int, float | None, float]
+"""(S, chosen, rejected, sum of the differences over S, smallest of them)."""
 
 
 def power_set(record: Record, objectives: Sequence[Objective], net_margin: bool = True) -> list[Group]:
@@ -34,9 +35,16 @@ def power_set(record: Record, objectives: Sequence[Objective], net_margin: bool 
     only by direction have no sum and are all kept. A preference's margin is λ·Δscore = sum / |S|.
     Raises ConfigError if one reply is better on more than 12 objectives (4095 sets).
     """
-    items = list(_items(evidence(record, objectives)))
-    if net_margin:
-        items = _largest(items)
+    items = list(valid_pairs(evidence(record, objectives)))
+    return group_of(largest(items, _net) if net_margin else items, record, objectives)
+
+
+def _net(item: Item) -> tuple[float, float]:
+    return item[3] or 0.0, item[4]
+
+
+def group_of(items: Sequence[Item], record: Record, objectives: Sequence[Objective]) -> list[Group]:
+    """The group of a record's (S, pair) items, none if there are none."""
     if not items:
         return []
     sets = list(dict.fromkeys(item[0] for item in items))
@@ -49,7 +57,8 @@ def power_set(record: Record, objectives: Sequence[Objective], net_margin: bool 
     return [Group.of(record, record.responses, conditions, preferences)]
 
 
-def _items(found: Evidence) -> Iterator[_Item]:
+def valid_pairs(found: Evidence) -> Iterator[Item]:
+    """Every (S, pair) whose chosen reply is better on all of S."""
     for i, j in found.pairs():
         for chosen, rejected in ((i, j), (j, i)):
             sizes = found.size[chosen, rejected].tolist()
@@ -66,22 +75,23 @@ def _subsets(better: list[int]) -> Iterator[tuple[int, ...]]:
     return chain.from_iterable(combinations(better, num) for num in range(1, len(better) + 1))
 
 
-def _item(chosen_set: tuple[int, ...], chosen: int, rejected: int, sizes: list[float]) -> _Item:
+def _item(chosen_set: tuple[int, ...], chosen: int, rejected: int, sizes: list[float]) -> Item:
     differences = [sizes[k] for k in chosen_set]
     total = sum(differences)
     return chosen_set, chosen, rejected, None if math.isnan(total) else total, min(differences)
 
 
-def _largest(items: list[_Item]) -> list[_Item]:
+def largest(items: Sequence[Item], rank: Callable[[Item], tuple[float, float]]) -> list[Item]:
+    """For each S the pair of the largest rank, the earlier one where ranks agree; pairs without a sum all stay."""
     best: dict[tuple[int, ...], tuple[float, float]] = {}
-    winner: dict[tuple[int, ...], _Item] = {}
+    winner: dict[tuple[int, ...], Item] = {}
     for item in items:
-        chosen_set, _, _, total, smallest = item
-        if total is None:
+        if item[3] is None:
             continue
-        rank = (round(total, 9), round(smallest, 9))  # sums of decimal scores differ in the last bit
-        if chosen_set not in best or rank > best[chosen_set]:
-            best[chosen_set], winner[chosen_set] = rank, item
+        first, second = rank(item)
+        found = (round(first, 9), round(second, 9))  # sums of decimal scores differ in the last bit
+        if item[0] not in best or found > best[item[0]]:
+            best[item[0]], winner[item[0]] = found, item
     return [item for item in items if item[3] is None or winner[item[0]] is item]
 
 
