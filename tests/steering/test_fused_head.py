@@ -14,6 +14,7 @@ from pluralign.steering import fused, softmax, units
 from pluralign.steering.deltas import Deltas, PluralLinear, SteerState
 from pluralign.steering.head import Epilogue, Head
 from pluralign.steering.passes import summed_logprobs, supports
+from pluralign.steering.terms import Workspace
 
 V, WIDTH, K, ROWS = 50, 12, 3, 6
 HEADS = {
@@ -232,3 +233,31 @@ def test_a_layer_of_an_unknown_kind_is_left_to_plain_autograd():
     hooked.register_forward_hook(lambda *_: None)
     assert supports(Head(nn.Linear(WIDTH, V)))
     assert not supports(Head(Odd(WIDTH, V))) and not supports(Head(hooked))
+
+
+def test_lent_memory_is_used_again_only_when_nobody_holds_it():
+    """Gradients go to the parameters and come back when these drop them, however they were shared meanwhile."""
+    workspace, like = Workspace(), torch.zeros(1)
+    first = workspace.lend((3, 4), like, torch.float32)
+    place, part = first.data_ptr(), first[1].detach()
+    del first
+    second = workspace.lend((3, 4), like, torch.float32)
+    assert second.data_ptr() != place  # a row of the first is still held
+    del part
+    assert workspace.lend((4, 3), like, torch.float32).data_ptr() == place
+    assert workspace.lend((3, 4), like, torch.float64).dtype == torch.float64
+
+
+def test_gradients_of_two_calls_share_no_memory():
+    made, task = Head(head(**HEADS["full"])), problem()
+    (weight,) = made.layer.objectives.parameters()
+    kept = []
+    for _ in range(2):
+        weight.grad = None
+        fused.losses(made, **task, loss=CDPO())[0].backward()
+        kept.append(weight.grad)
+    assert torch.equal(*kept) and kept[0].data_ptr() != kept[1].data_ptr()
+    place = kept.pop().data_ptr()
+    weight.grad = None
+    fused.losses(made, **task, loss=CDPO())[0].backward()
+    assert weight.grad.data_ptr() == place

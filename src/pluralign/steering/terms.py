@@ -8,8 +8,10 @@ Letters: T tokens, V vocabulary, d hidden width, r rank, K objectives.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self._flat: dict[str, Tensor] = {}
+        self._lent: list[tuple[Tensor, weakref.ref[Any]]] = []
 
     def take(self, name: str, shape: Sequence[int], like: Tensor, dtype: torch.dtype) -> Tensor:
         """A buffer [*shape] on the device of `like` with whatever it held; taking a name again takes it away."""
@@ -34,9 +37,24 @@ class Workspace:
             flat = self._flat[name] = torch.empty(size, dtype=dtype, device=like.device)
         return flat[:size].view(torch.Size(shape))
 
+    def lend(self, shape: Sequence[int], like: Tensor, dtype: torch.dtype) -> Tensor:
+        """A tensor [*shape] that its receiver may keep; its memory is used again when nobody holds it any more."""
+        if like.device.type != "cpu":
+            return torch.empty(shape, dtype=dtype, device=like.device)  # CUDA's allocator does the same
+        size = torch.Size(shape).numel()
+        free = [place for place, (_, held) in enumerate(self._lent) if held() is None]
+        fit = [place for place in free if self._lent[place][0].numel() == size and self._lent[place][0].dtype == dtype]
+        memory = self._lent[fit[-1]][0] if fit else torch.empty(size, dtype=dtype)
+        gone = fit[-1:] or free  # what fits nothing is given back when something new is made
+        self._lent = [entry for place, entry in enumerate(self._lent) if place not in gone]
+        holder = memory.numpy().view()  # lives as long as the storage made from it, whatever shares that
+        self._lent.append((memory, weakref.ref(holder)))
+        return torch.from_numpy(holder).view(torch.Size(shape))
+
     def clear(self) -> None:
         """Give the memory back."""
         self._flat.clear()
+        self._lent.clear()
 
     def __deepcopy__(self, memo: object) -> Workspace:
         return Workspace()
@@ -95,10 +113,9 @@ class Weights:
         tensor = self.tensors[name]
         if name not in self.gradients:
             wide = torch.promote_types(tensor.dtype, torch.float32)
-            if name.endswith("up"):  # products of tall, thin matrices are faster into rows of length V
-                self.gradients[name] = torch.empty(tensor.mT.shape, dtype=wide, device=tensor.device).mT
-            else:
-                self.gradients[name] = torch.empty_like(tensor, dtype=wide, memory_format=torch.contiguous_format)
+            thin = name.endswith("up")  # products of tall, thin matrices are faster into rows of length V
+            lent = self.workspace.lend(tensor.mT.shape if thin else tensor.shape, tensor, wide)
+            self.gradients[name] = lent.mT if thin else lent
         begun = (name, place) in self._begun
         self._begun.add((name, place))
         whole = self.gradients[name]
