@@ -22,7 +22,8 @@ def check(record: Record, objectives: Sequence[Objective] | None = None) -> None
     ranges = None if objectives is None else {objective.name: objective for objective in objectives}
     check_dialogue(record.messages)
     for place, response in enumerate(record.responses):
-        _check_response(response, f"responses[{place}]", ranges)
+        if not _plainly_sound(response, ranges):
+            _check_response(response, f"responses[{place}]", ranges)
     for place, comparison in enumerate(record.comparisons):
         where = f"comparisons[{place}]"
         _check_indices((comparison.first, comparison.second), len(record.responses), where)
@@ -43,6 +44,17 @@ def check_dialogue(messages: Sequence[Message]) -> None:
             fail(f"messages[{place}].role", f"one of {', '.join(ROLES)}", message.role)
     if messages[-1].role == "assistant":
         raise DataError("the last turn is the assistant's; move it out of messages into responses, as the reply")
+
+
+def _plainly_sound(response: Response, ranges: dict[str, Objective] | None) -> bool:
+    """Whether there are only scores, all within their ranges: the usual case, told without a place in words."""
+    if ranges is None or response.ratings or response.comments or response.spans or response.votes:
+        return False
+    for name, score in response.scores.items():
+        objective = ranges.get(name)
+        if objective is None or score is None or not objective.low <= score <= objective.high:
+            return False
+    return True
 
 
 def _check_response(response: Response, where: str, ranges: dict[str, Objective] | None) -> None:

@@ -19,11 +19,13 @@ from pluralign.data.strict import (
     boolean,
     has_default,
     index,
+    located,
     mapping_of,
     number,
     object_of,
     one_of,
     optional,
+    scores,
     text,
     tuple_of,
 )
@@ -37,7 +39,7 @@ def _condition(value: Any, where: str) -> condition.Condition:
         raise DataError(f"{where}: {error}") from error
 
 
-_word, _any_object, _scores = optional(text), mapping_of(anything), mapping_of(optional(number))
+_word, _any_object, _scores = optional(text), mapping_of(anything), scores
 _message = object_of(Message, {"role": one_of("system", "user", "assistant", "tool"), "content": text})
 _rater = optional(object_of(Rater, {"id": _word, "group": _word, "language": _word, "demographics": mapping_of(text)}))
 _rating = object_of(Rating, {"scores": _scores, "rater": _rater})
@@ -87,7 +89,7 @@ def from_json(value: Any, objectives: Sequence[Objective] | None = None) -> Reco
     Raises DataError saying where inside the record and what is allowed; the caller adds file and line.
     """
     try:
-        record: Record = _record(value, "")
+        record: Record = located(_record, value)
     except RecursionError as error:
         raise DataError("the record is nested too deeply") from error
     check(record, objectives)

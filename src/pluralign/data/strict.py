@@ -1,18 +1,22 @@
 """Strict reading of JSON values: a parser takes a value and where it stands, and returns it or raises DataError.
 
-Nothing is coerced: a bool is no number, a number no text, and an unknown key is an error, not a surprise later.
+Nothing is coerced: a bool is no number, a number no text, and an unknown key is an error, not a surprise later. To
+name places costs more than to read values, so where `NOWHERE` is given as the place none is named: `located`
+reads a value without places first, and only a wrong one again with them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
 from pluralign.errors import DataError
 
 Parser = Callable[[Any, str], Any]
+NOWHERE = "(nowhere)"
+"""The place of a value whose place is not told."""
 _LONGEST = 60
 
 
@@ -21,6 +25,14 @@ def fail(where: str, allowed: str, given: Any) -> NoReturn:
     shown = repr(given)
     shown = shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "..."
     raise DataError(f"{where or 'the row'} must be {allowed}, got {shown}")
+
+
+def located(parser: Parser, value: Any, where: str = "") -> Any:
+    """The parser's value; of a wrong one, DataError names the place."""
+    try:
+        return parser(value, NOWHERE)
+    except DataError:
+        return parser(value, where)
 
 
 def text(value: Any, where: str) -> str:
@@ -40,6 +52,8 @@ def index(value: Any, where: str) -> int:
 
 def number(value: Any, where: str) -> float:
     """A finite number; an integer becomes a float."""
+    if type(value) is float and -math.inf < value < math.inf:
+        return value
     if type(value) not in (int, float):
         fail(where, "a finite number", value)
     try:
@@ -47,6 +61,18 @@ def number(value: Any, where: str) -> float:
     except OverflowError:
         result = math.inf
     return result if math.isfinite(result) else fail(where, "a finite number", result)
+
+
+def scores(value: Any, where: str) -> dict[str, float | None]:
+    """An object of finite numbers and nulls; written out, because files hold many millions of them."""
+    items = value if isinstance(value, dict) else fail(where, "an object", value)
+    read: dict[str, float | None] = {}
+    for key, item in items.items():
+        if type(key) is not str:
+            fail(f"a key of {where}", "a text", key)
+        plain = item is None or (type(item) is float and -math.inf < item < math.inf)
+        read[key] = item if plain else number(item, NOWHERE if where is NOWHERE else f"{where}.{key}")
+    return read
 
 
 def optional(parser: Parser) -> Parser:
@@ -68,6 +94,8 @@ def tuple_of(parser: Parser) -> Parser:
 
     def parse(value: Any, where: str) -> tuple[Any, ...]:
         items = value if isinstance(value, list) else fail(where, "a list", value)
+        if where is NOWHERE:
+            return tuple([parser(item, NOWHERE) for item in items])
         return tuple([parser(item, f"{where}[{place}]") for place, item in enumerate(items)])
 
     return parse
@@ -78,6 +106,8 @@ def mapping_of(parser: Parser) -> Parser:
 
     def parse(value: Any, where: str) -> dict[str, Any]:
         items = value if isinstance(value, dict) else fail(where, "an object", value)
+        if where is NOWHERE:
+            return {text(key, NOWHERE): parser(item, NOWHERE) for key, item in items.items()}
         return {text(key, f"a key of {where}"): parser(item, f"{where}.{key}") for key, item in items.items()}
 
     return parse
@@ -96,13 +126,15 @@ def anything(value: Any, where: str) -> Any:
 
 def object_of(cls: type, parsers: Mapping[str, Parser]) -> Parser:
     """A dataclass from an object with exactly its fields; those with a default may be left out."""
-    required = [field.name for field in dataclasses.fields(cls) if not has_default(field)]
+    required = {field.name: None for field in dataclasses.fields(cls) if not has_default(field)}.keys()
+    known = parsers.keys()
 
     def parse(value: Any, where: str) -> Any:
         items = value if isinstance(value, dict) else fail(where, f"an object ({cls.__name__})", value)
-        unknown, missing = [key for key in items if key not in parsers], [key for key in required if key not in items]
-        if unknown or missing:
-            raise DataError(_wrong_keys(where or "the record", unknown, missing, parsers))
+        if not (required <= items.keys() <= known):
+            raise DataError(_wrong_keys(where or "the record", items, required, parsers))
+        if where is NOWHERE:
+            return cls(**{key: parsers[key](item, NOWHERE) for key, item in items.items()})
         return cls(**{key: parsers[key](item, f"{where}.{key}".lstrip(".")) for key, item in items.items()})
 
     return parse
@@ -113,6 +145,7 @@ def has_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
-def _wrong_keys(where: str, unknown: list[Any], missing: list[str], allowed: Mapping[str, Parser]) -> str:
+def _wrong_keys(where: str, given: Mapping[Any, Any], required: Collection[str], allowed: Mapping[str, Parser]) -> str:
+    unknown, missing = [key for key in given if key not in allowed], [key for key in required if key not in given]
     problems = [f"unknown key {key!r:.40}" for key in unknown] + [f"key {key!r} is missing" for key in missing]
     return f"{where}: {', '.join(problems)}; allowed keys are {', '.join(allowed)}"
