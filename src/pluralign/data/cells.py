@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pluralign.data.strict import fail, number
+from pluralign.data.strict import anything, fail, number, text
 from pluralign.errors import DataError
 
 _DECLINED = {"n/a", "na", "none", "nan", "null", "-"}
@@ -36,6 +36,14 @@ def scores(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, float | 
     return {column: score(row[column], column) for column in columns if row.get(column) is not None}
 
 
+def flag(value: Any, where: str) -> bool | None:
+    """Yes or no: a bool, or a text of one (tables without types); a null cell is missing (None). Raises DataError."""
+    if value is None or isinstance(value, bool):
+        return value
+    words = value.strip().lower() if isinstance(value, str) else ""
+    return words == "true" if words in ("true", "false") else fail(where, "true or false", value)
+
+
 def need(row: Mapping[str, Any], columns: Iterable[str]) -> None:
     """Raise DataError naming the expected and the found columns unless all of these are there (others may be)."""
     expected = list(columns)
@@ -44,6 +52,10 @@ def need(row: Mapping[str, Any], columns: Iterable[str]) -> None:
 
 
 def rest(row: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:
-    """What a row says beyond the columns that were read, for `extra`: nothing is dropped."""
+    """What a row says beyond the columns that were read, for `extra`: nothing is dropped, a null cell says nothing.
+
+    Raises DataError for what JSON cannot hold (NaN, bytes of a Parquet file).
+    """
     known = set(used)
-    return {key: value for key, value in row.items() if key not in known and value is not None}
+    kept = ((key, value) for key, value in row.items() if key not in known and value is not None)
+    return {text(key, "a column"): anything(value, key) for key, value in kept}

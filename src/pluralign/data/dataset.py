@@ -101,14 +101,26 @@ def convert(
         try:
             record = to_record(rows.decode(content), line)
         except (DataError, RecursionError) as error:
-            reason = error.reason if isinstance(error, DataError) else "the row is nested too deeply"
-            located = DataError(reason, path=path, line=line)
-            if on_error == "raise":
-                raise located from error
-            tally.reject(located, content)
+            refuse(error, path, line, content, on_error, tally)
             continue
         tally.keep()
         yield record
+
+
+def refuse(
+    error: DataError | RecursionError,
+    path: str | Path,
+    line: int,
+    content: rows.Content,
+    on_error: OnError,
+    tally: Tally,
+) -> None:
+    """A bad row: DataError with file and line, or counted."""
+    reason = error.reason if isinstance(error, DataError) else "the row is nested too deeply"
+    located = DataError(reason, path=path, line=line)
+    if on_error == "raise":
+        raise located from error
+    tally.reject(located, content)
 
 
 def check_columns(row: Mapping[str, Any], columns: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ from pluralign.data.record import Message
 from pluralign.errors import DataError
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
-_ROLES = {"Human": "user", "Assistant": "assistant"}
+_MARK = re.compile(r"\s*<extra_id_1>(User|Assistant)\n")
+_ROLES = {"Human": "user", "User": "user", "Assistant": "assistant"}
 
 
 def parse_turns(text: str) -> tuple[Message, ...]:
@@ -29,6 +30,17 @@ def parse_turns(text: str) -> tuple[Message, ...]:
             turn = Message(turn.role, f"{turns.pop().content}\n\n{turn.content}".strip())
         turns.append(turn)
     return tuple(turns[:-1] if turns[-1] == Message("assistant", "") else turns)
+
+
+def parse_marked(text: str) -> tuple[Message, ...]:
+    """The turns of a prompt whose later ones begin with "<extra_id_1>Assistant" or "<extra_id_1>User" (HelpSteer2).
+
+    The first turn is the user's and bears no mark; a text without marks is one turn. White space before a mark
+    belongs to the mark.
+    """
+    first, *parts = _MARK.split(text)
+    later = zip(parts[::2], parts[1::2], strict=True)
+    return (Message("user", first), *(Message(_ROLES[speaker], content) for speaker, content in later))
 
 
 def shared_prompt(chosen: str, rejected: str) -> str:

@@ -35,9 +35,16 @@ def stream(source: str | Path) -> Iterator[Row]:
     hub = _HUB.fullmatch(str(source))
     if path.is_dir():
         return _folder(path)
-    if hub and not path.exists() and not path.parent.exists() and _format(path) is None:
+    if hub and hub_name(source):
         return _hub(hub["name"], hub["config"], hub["split"] or "train")
     return (_format(path) or lines.raw)(path)
+
+
+def hub_name(source: str | Path) -> str | None:
+    """The `owner/name` of the hub dataset that a source names; None where it names a file or a folder."""
+    path, hub = Path(source), _HUB.fullmatch(str(source))
+    here = path.exists() or path.parent.exists() or _format(path) is not None
+    return hub["name"] if hub and not here else None
 
 
 def decode(content: Content) -> dict[str, Any]:

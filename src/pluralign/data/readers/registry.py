@@ -5,6 +5,8 @@ A reader is a module (or, outside the package, any object, named "module:object"
     recognise(row) -> int        how many columns of a file's first row are its own; 0 for another format
     read(path, on_error) -> Dataset
     COLUMNS                      the columns it expects, for people
+    HUB                          the hub dataset it is made for, if any, e.g. "nvidia/HelpSteer"
+    OBJECTIVES, LICENCE, SOURCE  what it declares, where that does not depend on the file
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from pluralign.data.dataset import Dataset, OnError, check_on_error, first_row
+from pluralign.data.rows import hub_name
 from pluralign.errors import ConfigError, DataError
 
 _FOLDER = Path(__file__).parent
@@ -52,6 +55,19 @@ def find(name: str) -> Reader:
         raise ConfigError(f"the reader {name!r} cannot be imported: {error}") from error
 
 
+def about(name: str) -> dict[str, Any]:
+    """What a reader says of itself: columns, hub dataset, licence, source, objectives; None for what depends on the file."""
+    reader = find(name)
+    objectives = getattr(reader, "OBJECTIVES", None)
+    return {
+        "columns": reader.COLUMNS,
+        "hub": getattr(reader, "HUB", None),
+        "licence": getattr(reader, "LICENCE", None),
+        "source": getattr(reader, "SOURCE", None),
+        "objectives": None if objectives is None else [objective.to_json() for objective in objectives],
+    }
+
+
 def read(path: str | Path, reader: str = "auto", on_error: OnError = "raise") -> Dataset:
     """A file as a re-iterable, streamed dataset; "auto" chooses the reader by the first row's columns.
 
@@ -63,9 +79,13 @@ def read(path: str | Path, reader: str = "auto", on_error: OnError = "raise") ->
 
 
 def recognise(path: str | Path) -> str:
-    """The name of the reader that knows the most columns of the file's first row."""
+    """The reader made for the hub dataset that is named, else the one that knows the most columns of the first row."""
+    hub = hub_name(path)
+    own = [name for name in reader_names() if hub and getattr(find(name), "HUB", None) == hub]
+    if len(own) == 1:
+        return own[0]
     row = first_row(path)
-    known = {name: find(name).recognise(row) for name in reader_names()}
+    known = {name: find(name).recognise(row) for name in own or reader_names()}
     best = max(known.values())
     winners = [name for name, num in known.items() if num == best]
     if best > 0 and len(winners) == 1:
