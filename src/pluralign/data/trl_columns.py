@@ -18,8 +18,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 SETS = {frozenset(columns): name for name, columns in COLUMNS.items()} | {frozenset({"messages"}): "language_modeling"}
 CORE = frozenset().union(*SETS)
-# what our writer adds, and what TRL's trainers also take: no sign of a foreign format
-KNOWN = CORE | {"id", "objective", "margin", "tools", "chat_template_kwargs"}
+# what our writer and views add, and what TRL's trainers also take: no sign of a foreign format
+KNOWN = CORE | {"id", "objective", "margin", "weights", "condition", "tools", "chat_template_kwargs"}
 NOTES = "trl_notes"  # the key of `extra` for what only a TRL writer needs
 
 

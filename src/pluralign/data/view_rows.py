@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pluralign.data.condition import Weights, vector
+from pluralign.data.conversions.min_margin import min_margin
 from pluralign.data.conversions.one_hot import one_hot
 from pluralign.data.conversions.power_set import power_set
 from pluralign.data.conversions.rankings import ranked_pairs
@@ -26,6 +27,13 @@ def power_set_rows(records: Iterable[Record], objectives: Sequence[Objective], o
     """Rows of `power_set`; the option `net_margin` as there."""
     for record in records:
         groups = power_set(record, objectives, options["net_margin"])
+        yield from preference_rows(groups, objectives, options["conversational"])
+
+
+def min_margin_rows(records: Iterable[Record], objectives: Sequence[Objective], options: Options) -> Iterator[Row]:
+    """Rows of `min_margin`; the options `least` and `best_only` as there."""
+    for record in records:
+        groups = min_margin(record, objectives, options["least"], options["best_only"])
         yield from preference_rows(groups, objectives, options["conversational"])
 
 

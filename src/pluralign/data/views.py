@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pluralign.data import view_rows
+from pluralign.data import view_examples, view_rows
+from pluralign.data.conversions.feedback_words import QUALITY
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record
 from pluralign.errors import ConfigError
@@ -75,6 +76,13 @@ _ALL = (
         {"net_margin": True, **_TALK},
     ),
     View(
+        "min-margin",
+        "the power set's pairs, those that differ enough on every objective of the set",
+        "after CMPO, Manyika 2024, 4.1",
+        view_rows.min_margin_rows,
+        {"least": 0.0, "best_only": True, **_TALK},
+    ),
+    View(
         "one-hot",
         "a pair for each objective that tells two replies apart",
         "CMPO, Manyika 2024, variant (i); MOD, arXiv 2406.18853",
@@ -84,11 +92,49 @@ _ALL = (
     View(
         "rankings",
         "a pair for each two replies that people ranked",
-        "Ouyang et al. 2022, arXiv 2203.02155",
+        "InstructGPT, arXiv 2203.02155",
         view_rows.ranking_rows,
         {"pairs": "all", **_TALK},
     ),
-)
+    View(
+        "reward-augmented",
+        "each pair twice, under the better reply's scores and under the worse one's",
+        "RAD, arXiv 2410.08067",
+        view_examples.reward_augmented_rows,
+        {"template": "{prompt}\n\nAnswer so that it scores {condition}.", **_TALK},
+    ),
+    View(
+        "unpaired",
+        "single replies that are wanted or not (source: thumbs, votes, scores, comparisons)",
+        "KTO, arXiv 2402.01306",
+        view_examples.unpaired_rows,
+        {"source": "thumbs", "threshold": 0.5, **_TALK},
+    ),
+    View(
+        "rating-strings",
+        "each reply under its ratings as 'helpfulness:4,correctness:3'",
+        "SteerLM, arXiv 2310.05344",
+        view_examples.rating_string_rows,
+        {"order": (), "levels": 0, "template": "{prompt}\n{condition}", **_TALK},
+    ),
+    View(
+        "feedback-words",
+        "each reply under the word of its quantile, per prompt or global",
+        "ALT, EMNLP 2024; Quark, arXiv 2205.13636",
+        view_examples.feedback_word_rows,
+        {"weights": "", "words": QUALITY, "scope": "prompt", "ties": "share", "rule": "paper",
+         "template": "{condition} input: {prompt}", **_TALK},
+        passes=2,
+    ),
+    View(
+        "reward-prefix",
+        "each reply under its standardised rewards as '<rm1_score> 0.7'",
+        "RiC, arXiv 2402.10207",
+        view_examples.reward_prefix_rows,
+        {"order": (), "template": "{prompt} {condition}", **_TALK},
+        passes=2,
+    ),
+)  # fmt: skip
 _VIEWS = {view.name: view for view in _ALL}
 
 
