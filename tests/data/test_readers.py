@@ -60,9 +60,9 @@ def test_our_files_are_told_from_trl(tmp_path: Path) -> None:
     ]:
         path.write_text(json.dumps(row))
         assert registry.recognise(path) == reader
-    path.write_text('{"history": [], "replies": []}')
+    path.write_text('{"tale": [], "morals": []}')
     with pytest.raises(
-        DataError, match=r"found the columns history, replies; name the reader.*\n  critiques: id, source"
+        DataError, match=r"found the columns tale, morals; name the reader.*\n  critiques: prompt, response"
     ):
         registry.read(path)
     path.write_text("")
