@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pluralign import logprobs, policy_folder, sharing, trial
+from pluralign import logprobs, members, policy_folder, sharing, trial
 from pluralign.base_model import load_base, plain_model, weights_fingerprint
 from pluralign.data.condition import Bounds, Condition
 from pluralign.data.objective import Objective, unique
@@ -189,15 +189,21 @@ class Policy:
 
         Raises ModelError where a response does not fit `max_length`.
         """
-        conditions = conditions if conditions is not None else [None] * len(responses)
+        asked = conditions if conditions is not None else [None] * len(responses)
+        found = [(place, *member) for place, each in enumerate(asked) for member in self.steering.members(each)]
+        owners, rows, shares = map(list, zip(*found, strict=True)) if found else ([], [], [])
         pairs = []
-        for messages, response, condition in zip(prompts, responses, conditions, strict=True):
-            pair = self.encoder.pair(self.steering.write(messages, condition), response)
+        for place, condition in zip(owners, rows, strict=True):
+            pair = self.encoder.pair(self.steering.write(prompts[place], condition), responses[place])
             if pair is None:
-                raise ModelError(f"a response does not fit max_length={self.encoder.max_length}: {response[:60]!r}...")
+                raise ModelError(
+                    f"a response does not fit max_length={self.encoder.max_length}: {responses[place][:60]!r}..."
+                )
             pairs.append(pair)
-        coefficients = self.coefficients(conditions)[:, None]
-        return logprobs.sequence_logprobs(self, pairs, coefficients, progress)[:, 0]
+        coefficients = self.coefficients(rows)
+        if len(rows) == len(asked) and all(share == 1.0 for share in shares):
+            return logprobs.sequence_logprobs(self, pairs, coefficients[:, None], progress)[:, 0]
+        return members.mixed_logprobs(self, pairs, coefficients, shares, owners, progress)
 
     # -- training --------------------------------------------------------------------------------------------------
 
@@ -236,6 +242,7 @@ class Policy:
     def merge(self, condition: Condition | None) -> Any:
         """A plain Hugging Face model that answers as this policy does under the condition (untied head)."""
         checked = self.check(condition)
+        self.steering.check_merge(checked)
         if self.steering.write((Message("user", ""),), checked) != (Message("user", ""),):
             raise ModelError(
                 "a prompt-steered policy cannot be merged under a condition: its condition is text, and no weights hold "

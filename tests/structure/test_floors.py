@@ -8,8 +8,17 @@ from source_tree import Module, inside_package, modules, own_imports
 # Rooms from the lowest to the highest. A room imports only from rungs below its own (inside a room: see the circles).
 FLOORS = (
     (("errors",), ("plugins", "settings", "storage"), ("data",)),
-    (("encoding", "losses"), ("base_model", "steering")),
-    (("packing",), ("masks",), ("sharing",), ("trial",), ("logprobs", "policy_folder"), ("policy",), ("reward_model",)),
+    (("annotation", "encoding", "losses"), ("base_model", "steering")),
+    (
+        ("packing",),
+        ("masks",),
+        ("sharing",),
+        ("trial",),
+        ("logprobs", "policy_folder"),
+        ("members",),
+        ("policy",),
+        ("reward_model",),
+    ),
     (("model_card", "training"), ("export", "sampling", "scorers")),
     (("lab", "methods"),),
     (("evaluation",),),
@@ -26,7 +35,7 @@ PLUGINS = {
     "methods": {"contract"},
     "scorers": {"contract"},
     "steering": {
-        *("adapter", "contract", "deltas", "head", "surgery"),
+        *("adapter", "contract", "deltas", "head", "surgery", "weighted"),
         *("formulations", "fused", "passes", "softmax", "terms", "units"),  # the fast head
     },
 }
@@ -53,7 +62,7 @@ HOMES = {
     "ray": ("sampling.ray",),
     "trl": ("bench",),
 }
-WITHOUT_TORCH = ("errors", "plugins", "settings", "storage", "data")
+WITHOUT_TORCH = ("errors", "plugins", "settings", "storage", "data", "annotation")
 
 
 def _inside(name: str, place: str) -> bool:

@@ -1,7 +1,8 @@
 """The one decoder: requests in, completions out, each with its own condition, seed and settings.
 
 Requests are batched by prompt length and share every step: one pass of the trunk with a key-value cache, one mixed
-head. Rows that have ended leave the batch. A reply is a function of its request alone (up to rounding: padding and
+head. Where several members answer a request together (a mixture), each is a row with a cache of its own, and their
+distributions are combined at every step. Requests that have ended leave the batch. A reply is a function of its request alone (up to rounding: padding and
 batch size move logits by about 1e-5).
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -62,6 +63,14 @@ class Completion:
     prompt_ids: tuple[int, ...]
 
 
+class _Member(NamedTuple):
+    """A row: its prompt's ids, its coefficients [C] and its share of the request's distribution."""
+
+    prompt: tuple[int, ...]
+    coefficients: Tensor
+    share: float
+
+
 class Engine:
     """Decodes for one policy, `batch_size` rows at a time."""
 
@@ -75,16 +84,10 @@ class Engine:
 
         Raises ConditionError for a condition outside the policy's bounds, ModelError where a prompt leaves no room.
         """
-        conditions = [self.policy.check(request.condition) for request in requests]
-        prompts = [self._prompt(request, condition) for request, condition in zip(requests, conditions, strict=True)]
+        asked = self._members(requests)
         completions: dict[int, Completion] = {}
-        for places in self._batches([len(prompt) for prompt in prompts]):
-            batch = _Batch(
-                self.policy,
-                [requests[place] for place in places],
-                [prompts[place] for place in places],
-                self.policy.coefficients([conditions[place] for place in places]),
-            )
+        for places in self._batches([max(len(member.prompt) for member in members) for members in asked]):
+            batch = _Batch(self.policy, [requests[place] for place in places], [asked[place] for place in places])
             completions.update(zip(places, batch.run(), strict=True))
             if progress:
                 progress(len(places))
@@ -101,6 +104,15 @@ class Engine:
             places.append(place)
         if places:
             yield places
+
+    def _members(self, requests: Sequence[Request]) -> list[list[_Member]]:
+        """The rows that answer each request, with their prompts and shares."""
+        members = [self.policy.steering.members(self.policy.check(request.condition)) for request in requests]
+        rows = iter(self.policy.coefficients([condition for each in members for condition, _ in each]))
+        return [
+            [_Member(self._prompt(request, condition), next(rows), share) for condition, share in each]
+            for request, each in zip(requests, members, strict=True)
+        ]
 
     def _prompt(self, request: Request, condition: Condition | None) -> tuple[int, ...]:
         encoder = self.policy.encoder
@@ -124,12 +136,14 @@ def context(policy: Policy) -> int | None:
 
 
 class _Batch:
-    """Rows that decode together. Letters: R rows still running."""
+    """Requests that decode together. Letters: R requests still running, M rows of their members (R without a mixture).
 
-    def __init__(
-        self, policy: Policy, requests: Sequence[Request], prompts: Sequence[tuple[int, ...]], coefficients: Tensor
-    ) -> None:
-        self.policy, self.requests, self.prompts = policy, requests, prompts
+    `rows` [R] are the requests still running, `members` [M] the rows of the cache, `owners` [M] the place in `rows` that
+    each works for.
+    """
+
+    def __init__(self, policy: Policy, requests: Sequence[Request], members: Sequence[Sequence[_Member]]) -> None:
+        self.policy, self.requests = policy, requests
         device = policy.device
         longest = max(request.max_new_tokens for request in requests)
         drawn = np.stack([np.resize(uniforms(r.seed, r.max_new_tokens), longest) for r in requests])
@@ -137,8 +151,16 @@ class _Batch:
         self.limits = torch.tensor([request.max_new_tokens for request in requests], device=device)
         self.temperature = torch.tensor([request.temperature for request in requests], device=device)
         self.top_p = torch.tensor([request.top_p for request in requests], device=device)
-        self.coefficients = coefficients
+        self.asked = [each[0].prompt for each in members]
+        flat = [member for each in members for member in each]
+        self.prompts = [member.prompt for member in flat]
+        self.coefficients = torch.stack([member.coefficients for member in flat])
+        self.shares = torch.tensor([member.share for member in flat], device=device)
+        self.alone = len(flat) == len(requests) and bool((self.shares == 1.0).all())
+        self.members = torch.arange(len(flat), device=device)
+        sizes = torch.tensor([len(each) for each in members], device=device)
         self.rows = torch.arange(len(requests), device=device)
+        self.owners = self.rows.repeat_interleave(sizes)
         self.tokens = torch.zeros(len(requests), longest, dtype=torch.long, device=device)
         self.lengths = torch.zeros(len(requests), dtype=torch.long, device=device)
         self.ended = torch.zeros(len(requests), dtype=torch.bool, device=device)
@@ -155,20 +177,34 @@ class _Batch:
         logits, mask = self._prefill(cache)
         step = 0
         while True:
-            tokens = self._choose(logits, step)
+            tokens = self._choose(self._combined(logits), step)
             step += 1
-            running = (~self.ended[self.rows]).nonzero(as_tuple=True)[0]
-            if not len(running):
+            running = ~self.ended[self.rows]
+            if not running.any():
                 break
-            if len(running) <= KEPT_SHARE * len(self.rows):
-                cache.batch_select_indices(running)
-                self.rows, tokens, mask = self.rows[running], tokens[running], mask[running]
+            if int(running.sum()) <= KEPT_SHARE * len(self.rows):
+                tokens, mask = self._thin(running, tokens, mask, cache)
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-            logits = self._logits(tokens, mask, cache, self.coefficients[self.rows])
+            logits = self._logits(tokens[self.owners], mask, cache, self.coefficients[self.members])
         return (self._completion(place) for place in range(len(self.requests)))
 
+    def _thin(self, running: Tensor, tokens: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Tensor]:
+        """Let the requests go that have ended (running [R] false): their tokens, and mask and cache of their rows."""
+        kept = running[self.owners].nonzero(as_tuple=True)[0]
+        cache.batch_select_indices(kept)
+        place = running.long().cumsum(0) - 1
+        self.rows, self.members, self.owners = self.rows[running], self.members[kept], place[self.owners[kept]]
+        return tokens[running], mask[kept]
+
+    def _combined(self, logits: Tensor) -> Tensor:
+        """Logits [M, V] of the members -> [R, V] of the requests."""
+        if self.alone:
+            return logits
+        logprobs = logits.float().log_softmax(-1)
+        return self.policy.steering.combine(logprobs, self.shares[self.members], self.owners, len(self.rows))
+
     def _prefill(self, cache: Any) -> tuple[Tensor, Tensor]:
-        """Logits [R, V] after the prompts, and their mask; equal prompts under equal steering pass the trunk once."""
+        """Logits [M, V] after the prompts, and their mask; equal prompts under equal steering pass the trunk once."""
         trunk = self.coefficients[:, self.policy.steering.trunk_columns()].tolist()
         keys = (
             list(zip(self.prompts, map(tuple, trunk), strict=True)) if self.policy.fused else range(len(self.prompts))
@@ -234,4 +270,4 @@ class _Batch:
         ids, end = self.tokens[place, : self.lengths[place]].tolist(), self.policy.encoder.end_id
         finished = bool(ids) and ids[-1] == end
         text = self.policy.encoder.decode(ids[:-1] if finished else ids)
-        return Completion(text, tuple(ids), finished, float(self.logprobs[place]), self.prompts[place])
+        return Completion(text, tuple(ids), finished, float(self.logprobs[place]), self.asked[place])

@@ -45,8 +45,14 @@ class Steering(Protocol):
     def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
         """The rows that must be run for one request and the coefficient of each one's logits."""
 
+    def combine(self, logprobs: Tensor, shares: Tensor, owners: Tensor, num: int) -> Tensor:
+        """Log-probabilities [M, V] of members, with their shares [M] and requests [M] -> logits [num, V] of requests."""
+
+    def check_merge(self, condition: Condition | None) -> None:
+        """Raise ModelError where no single model's weights answer as this condition asks."""
+
     def coefficients(self, conditions: Sequence[Condition | None], objectives: Sequence[Objective]) -> Tensor:
-        """Conditions -> float32 [R, C]."""
+        """Conditions of single members -> float32 [R, C]."""
 
     def steered(
         self, model: nn.Module, coefficients: Tensor, index: Tensor | None = None
@@ -75,6 +81,14 @@ class DeltaSteering:
     def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
         """One row."""
         return [(condition, 1.0)]
+
+    def combine(self, logprobs: Tensor, shares: Tensor, owners: Tensor, num: int) -> Tensor:
+        """The weighted sum of log-probabilities: a geometric mean."""
+        terms = shares.to(logprobs)[:, None] * logprobs
+        return logprobs.new_zeros(num, logprobs.shape[1]).index_add(0, owners, terms)
+
+    def check_merge(self, condition: Condition | None) -> None:
+        """One row answers, so its weights can be merged."""
 
     def steered(
         self, model: nn.Module, coefficients: Tensor, index: Tensor | None = None

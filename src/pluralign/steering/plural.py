@@ -6,24 +6,17 @@ model of CMPO (Manyika 2024, eq. 3.1; methods.md A1): softmax(Σ_j λ_j h W_j), 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pluralign.data.condition import Condition, Weights, vector
-from pluralign.data.objective import Objective
-from pluralign.encoding import Encoder
-from pluralign.errors import ConditionError, ConfigError
-from pluralign.steering.contract import DeltaSteering
-from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
+from pluralign.errors import ConfigError
+from pluralign.steering.weighted import WeightedSteering
 
 
 @dataclass
-class PluralSteering(DeltaSteering):
+class PluralSteering(WeightedSteering):
     """A change per objective in the chosen layers, mixed by the asked weights.
 
     `base_share`: "one" keeps W_0 whole (λ = 0 is the base, weights outside the simplex are usable); "sum" is the
@@ -31,84 +24,14 @@ class PluralSteering(DeltaSteering):
     """
 
     kind: ClassVar[str] = "plural"
-    accepts: ClassVar[tuple[type, ...]] = (Weights,)
 
-    where: Where = "head"
-    """head (CMPO), attention (attn-CLP) or all (full-CLP)"""
-    rank: Rank = 16
-    """rank of each objective's change, or 'full'"""
-    shared_where: Where | None = None
-    """layers with one adapter for all conditions (the thesis: attention); none keeps the trunk frozen"""
-    shared_rank: Rank = 16
-    """rank of the shared adapter, or 'full'"""
-    shared_alpha: float = 32.0
-    """LoRA's alpha of the shared adapter (its product is scaled by alpha / rank)"""
     base_share: Literal["one", "sum"] = "one"
     """share of the base matrix: one, or the sum of the weights (literal CMPO)"""
-    seed: int = 0
-    """of the changes' initial values"""
-
-    @property
-    def reference_inside(self) -> bool:
-        """Always: coefficients of 0 leave every change out."""
-        return True
 
     def __post_init__(self) -> None:
         if self.base_share not in ("one", "sum"):
             raise ConfigError(f"base_share is 'one' or 'sum', got {self.base_share!r}")
 
-    def translate(self, condition: Condition, objectives: Sequence[Objective]) -> Weights:
-        """Weights as they are; other kinds raise ConditionError."""
-        if not isinstance(condition, Weights):
-            example = ",".join(f"{objective.name}={1 / len(objectives):.2g}" for objective in objectives)
-            raise ConditionError(f"this policy is steered by weights, e.g. '{example}', not by {condition}")
-        return condition
-
-    def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
-        """Replace the chosen layers; everything else is frozen."""
-        spec = DeltaSpec(
-            len(objectives), self.where, self.rank, self.shared_where, self.shared_rank, self.shared_alpha, self.seed
-        )
-        self._num = len(objectives)
-        self._state = install(  # type: ignore[misc]
-            model, spec, self.expand, len(objectives) + 2
-        )
-
-    def coefficients(self, conditions: Sequence[Condition | None], objectives: Sequence[Objective]) -> Tensor:
-        """[R, K + 2]; None is the reference (no change)."""
-        rows = np.zeros((len(conditions), len(objectives) + 2), dtype=np.float64)
-        rows[:, -1] = 1.0
-        for row, condition in zip(rows, conditions, strict=True):
-            if condition is not None:
-                weights = self.translate(condition, objectives)
-                row[:-2] = vector(weights, objectives)
-                row[-2] = weights.strength
-                if self.base_share == "sum":
-                    row[-1] = sum(weights.values.values())
-        return torch.tensor(rows, dtype=torch.float32)
-
-    def expand(self, steer: Tensor) -> Tensor:
-        """Weights [R, K] -> coefficients [R, K + 2] with strength 1; coefficients pass through."""
-        if steer.dim() != 2 or steer.shape[1] not in (self._num, self._num + 2):
-            raise ConditionError(f"steer= takes weights [rows, {self._num}], got shape {list(steer.shape)}")
-        if steer.shape[1] == self._num + 2:
-            return steer
-        base = steer.sum(1, keepdim=True) if self.base_share == "sum" else torch.ones_like(steer[:, :1])
-        return torch.cat([steer, torch.ones_like(steer[:, :1]), base], dim=1)
-
-    def trunk_columns(self) -> list[int]:
-        """With plural heads only, the trunk depends on the shared share alone (and on nothing without one)."""
-        if self.where != "head":
-            return list(range(self._num + 2))
-        return [self._num] if self.shared_where in ("attention", "all") else []
-
-    def cache_key(self, condition: Condition | None) -> Hashable:
-        """The condition, unless only the head is steered."""
-        if self.where != "head":
-            return str(condition)
-        shared = self.shared_where in ("attention", "all")
-        return (0.0 if condition is None else condition.strength) if shared else None
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's fields."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+    def base_shares(self, totals: Tensor) -> Tensor:
+        """One, or the sum of the weights."""
+        return totals if self.base_share == "sum" else super().base_shares(totals)
