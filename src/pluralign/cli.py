@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 from pluralign.errors import ConfigError, PluralignError
 
+DATA_ACTIONS = ("inspect", "validate", "convert", "sample", "split", "annotate", "forget", "readers")
 VERBS = {
     "demo": "the main job in three minutes, on the shipped lab",
     "train": "train a method: pluralign train METHOD --data FILE --model MODEL --out RUN",
@@ -26,7 +27,7 @@ VERBS = {
     "evaluate": "write a report: pluralign evaluate RUN --out FOLDER [--data FILE]",
     "score": "score records with a scorer: pluralign score FILE --scorer lab --out FILE",
     "export": "write a plain Hugging Face model: pluralign export RUN --steer WEIGHTS --out FOLDER",
-    "data": "look after data: pluralign data validate|convert|readers",
+    "data": f"look after data: pluralign data {'|'.join(DATA_ACTIONS)}",
     "methods": "list the methods",
     "results": "repeat the lab's results table (docs/results.md)",
     "bench": "measure speed: pluralign bench train [--json FILE]",
@@ -281,7 +282,7 @@ _COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
     "demo": _demo,
     "train": _train,
     "methods": _methods,
-    "data": _actions("data", "data_commands", validate="Validate", convert="Convert", readers="Readers"),
+    "data": _actions("data", "data_commands", **{action: action.title() for action in DATA_ACTIONS}),
     "sample": _call("Sample"),
     "evaluate": _call("Evaluate"),
     "score": _call("Score"),

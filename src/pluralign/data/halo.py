@@ -31,7 +31,11 @@ def halo(records: Iterable[Record], objectives: Sequence[Objective], graded: Gra
     Above .3 the advice is the ipsative conversion: in the lab, raters with r = .6 make steering fail outright, and
     ipsative scores repair it. `mean` is NaN when no two objectives vary together (one objective, or no scores).
     """
-    correlation = collect(records, objectives, graded).correlation()
+    return of_correlation(collect(records, objectives, graded).correlation(), objectives)
+
+
+def of_correlation(correlation: Array, objectives: Sequence[Objective]) -> Halo:
+    """The halo of correlations [K, K] that are known already."""
     upper = correlation[np.triu_indices(len(objectives), 1)]
     known = upper[~np.isnan(upper)]
     mean = float(known.mean()) if len(known) else float("nan")

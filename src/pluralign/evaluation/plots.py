@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pluralign.data.objective import Objective
+from pluralign.evaluation.canvas import GREY, INK, bare, new_figure, png
 from pluralign.evaluation.palette import colour, text_colour
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pluralign.evaluation.report import Report
-
-GREY, INK = "#8a8f98", "#22262d"
 
 
 def pictures(report: Report) -> dict[str, bytes]:
@@ -31,7 +29,7 @@ def pictures(report: Report) -> dict[str, bytes]:
         drawn["sweeps.png"] = _panels(finest(sweeps), report.objectives, draw_sweep, 3.6, 2.4, 0.6)
     if report.card.tables["cross_matrix"] and len(report.objectives) > 1:
         drawn["cross_matrix.png"] = cross_figure(report.card.tables["cross_matrix"])
-    return {name: _png(figure) for name, figure in drawn.items()}
+    return {name: png(figure) for name, figure in drawn.items()}
 
 
 def finest(sweeps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -42,18 +40,6 @@ def finest(sweeps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _spread(sweep: Mapping[str, Any]) -> float:
     return float(sum(shape["range"] for shape in sweep["shape"].values()))
-
-
-def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout=layout, facecolor="white")
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _panels(
@@ -67,7 +53,7 @@ def _panels(
     columns = min(5 if width < 3 else 3, len(sweeps))
     rows = -(-len(sweeps) // columns)
     # Fixed margins (inches): finding them by drawing takes seconds for fifteen panels.
-    figure = _figure(columns * width, rows * height, layout=None)
+    figure = new_figure(columns * width, rows * height, layout=None)
     figure.subplots_adjust(
         left=0.45 / (columns * width),
         right=1 - room / (columns * width),
@@ -81,12 +67,6 @@ def _panels(
     return figure
 
 
-def _bare(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GREY)
-    axes.tick_params(colors=GREY, labelsize=8, length=3)
-
-
 def _range(objectives: Sequence[Objective], name: str) -> tuple[tuple[float, float], str, str]:
     """The axis of an objective, its colour, and its colour for words."""
     place, objective = next((j, item) for j, item in enumerate(objectives) if item.name == name)
@@ -98,7 +78,7 @@ def draw_front(axes: Axes, sweep: Mapping[str, Any], objectives: Sequence[Object
     """One pair of objectives: the policy's curve, the optimum's, and the base's point."""
     first, second = sweep["objectives"]
     (across, hue_x, word_x), (up, hue_y, word_y) = _range(objectives, first), _range(objectives, second)
-    _bare(axes)
+    bare(axes)
     for name, style in (("optimum", "-"), ("optimum_conservative", (0, (4, 3)))):
         if name in sweep:
             axes.plot(sweep[name][first], sweep[name][second], color=GREY, lw=1.1, ls=style, zorder=1)
@@ -113,7 +93,7 @@ def draw_front(axes: Axes, sweep: Mapping[str, Any], objectives: Sequence[Object
 
 def front_figure(sweep: Mapping[str, Any], objectives: Sequence[Objective]) -> Figure:
     """One front, large enough to be read alone, every mark labelled where it stands."""
-    figure = _figure(5.2, 3.9)
+    figure = new_figure(5.2, 3.9)
     axes = figure.add_subplot()
     draw_front(axes, sweep, objectives, size=6.0)
     first, second = sweep["objectives"]
@@ -147,7 +127,7 @@ def _label(
 
 def draw_sweep(axes: Axes, sweep: Mapping[str, Any], objectives: Sequence[Objective]) -> None:
     """Two scores while the weight moves from the second objective to the first; dashed: the optimum."""
-    _bare(axes)
+    bare(axes)
     for name in sweep["objectives"]:
         around, hue, word = _range(objectives, name)
         scores = np.array(sweep["scores"][name])
@@ -167,7 +147,7 @@ def draw_sweep(axes: Axes, sweep: Mapping[str, Any], objectives: Sequence[Object
 def cross_figure(cross: Mapping[str, Any]) -> Figure:
     """Scores on every objective (columns) when one is asked for (rows); colour is the change from the base."""
     names, size = cross["objectives"], len(cross["objectives"])
-    figure = _figure(1.6 + 0.8 * size, 1.2 + 0.6 * size)
+    figure = new_figure(1.6 + 0.8 * size, 1.2 + 0.6 * size)
     axes = figure.add_subplot()
     gains = np.array(cross["gains"], dtype=float)
     limit = float(np.nanmax(np.abs(gains))) or 1.0
