@@ -62,7 +62,7 @@ def test_our_files_are_told_from_trl(tmp_path: Path) -> None:
         assert registry.recognise(path) == reader
     path.write_text('{"tale": [], "morals": []}')
     with pytest.raises(
-        DataError, match=r"found the columns tale, morals; name the reader.*\n  critiques: prompt, response"
+        DataError, match=r"(?s)found the columns tale, morals; name the reader.*\n  critiques: prompt, response"
     ):
         registry.read(path)
     path.write_text("")

@@ -20,6 +20,8 @@ from pluralign.data.dataset import Dataset, OnError, check_on_error, first_row
 from pluralign.data.rows import hub_name
 from pluralign.errors import ConfigError, DataError
 
+MAPPING = "mapping"
+"""The reader of tables whose columns the user describes."""
 _FOLDER = Path(__file__).parent
 
 
@@ -33,6 +35,10 @@ class Reader(Protocol):
 
     def read(self, path: str | Path, on_error: OnError = "raise") -> Dataset:
         """The file as a dataset; problems of the whole file raise at once."""
+
+
+class _Mapped(Protocol):
+    def read(self, path: str | Path, on_error: OnError, columns: str) -> Dataset: ...
 
 
 def reader_names() -> tuple[str, ...]:
@@ -68,13 +74,20 @@ def about(name: str) -> dict[str, Any]:
     }
 
 
-def read(path: str | Path, reader: str = "auto", on_error: OnError = "raise") -> Dataset:
+def read(
+    path: str | Path, reader: str = "auto", on_error: OnError = "raise", mapping: str | None = None
+) -> Dataset:
     """A file as a re-iterable, streamed dataset; "auto" chooses the reader by the first row's columns.
 
-    With on_error="skip" bad rows are left out and counted in the tally given to `Dataset.records`. Raises DataError
+    `mapping` describes the columns of a table that no reader knows, "prompt=question,response=answer" (see
+    `column_map`); no reader can be named beside it (ConfigError). With on_error="skip" bad rows are left out and counted in the tally given to `Dataset.records`. Raises DataError
     naming the expected and the found columns when no reader, or more than one, knows the file.
     """
     check_on_error(on_error)
+    if mapping is not None:
+        if reader not in ("auto", MAPPING):
+            raise ConfigError(f"a map of the columns is a reader of its own; leave out --map or --reader {reader}")
+        return cast(_Mapped, find(MAPPING)).read(path, on_error, mapping)
     return find(recognise(path) if reader == "auto" else reader).read(path, on_error)
 
 
@@ -93,4 +106,5 @@ def recognise(path: str | Path) -> str:
     problem = f"readers {' and '.join(winners)} both know the format" if best else "no reader knows the format"
     expected = "".join(f"\n  {name}: {find(name).COLUMNS}" for name in reader_names())
     found = ", ".join(map(str, row))
-    raise DataError(f"{problem}; found the columns {found}; name the reader, or bring one of:{expected}", path=path)
+    advice = "name the reader, describe the columns (--map prompt=COLUMN,response=COLUMN), or bring one of"
+    raise DataError(f"{problem}; found the columns {found}; {advice}:{expected}", path=path)
