@@ -100,7 +100,7 @@ def probabilities(found: Labels, model: str = "majority") -> Array:
     """
     if model not in MODELS:
         raise ConfigError(f"the label model is one of {', '.join(MODELS)}, got {model!r}")
-    named: NDArray[np.bool_] = (found.matrix >= 0).any(axis=1, keepdims=True)
+    named = np.asarray((found.matrix >= 0).any(axis=1))[:, None]
     if model == "majority":
         counts = [(found.matrix == place).sum(1) for place in range(len(found.classes))]
         votes = np.array(counts, dtype=np.float64).reshape(len(counts), len(found.matrix)).T
