@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pluralign.data.condition import Condition, parse
-from pluralign.data_api import convert, validate
+from pluralign.data_api import annotate, convert, forget, split, validate
 from pluralign.errors import ConfigError, RunError
 from pluralign.plugins import load_class
 from pluralign.recipes.file_job import Data, TrainOptions, base_model, load_data, settings_of_run, train
@@ -15,13 +15,15 @@ from pluralign.recipes.registry import about_method, method_class, method_id, me
 from pluralign.storage import read_json
 
 if TYPE_CHECKING:
+    from pluralign.annotation.desk import Replies
+    from pluralign.data.record import Record
     from pluralign.evaluation.report import Report
     from pluralign.policy import Policy
 
 __all__ = [
-    "Data", "TrainOptions", "about_method", "base_model", "condition_of", "convert", "evaluate", "export", "load_data",
-    "load_policy", "method_class", "method_id", "method_names", "recipe", "recipe_names", "sample", "score",
-    "settings_of_run", "train", "validate",
+    "Data", "TrainOptions", "about_method", "annotate", "base_model", "condition_of", "convert", "evaluate", "export",
+    "forget", "load_data", "load_policy", "method_class", "method_id", "method_names", "recipe", "recipe_names",
+    "replies_from", "sample", "score", "settings_of_run", "split", "train", "validate",
 ]  # fmt: skip
 
 
@@ -56,15 +58,53 @@ def sample(
     `max_new_tokens` None is 128, or half of what the policy can read where that is less.
     """
     from pluralign.data.record import Record, user
-    from pluralign.sampling.engine import context
     from pluralign.sampling.local import Decoding, complete
 
     condition = condition_of(steer)
     records = [Record(user(prompt)) for prompt in prompts]
-    room = min(policy.encoder.max_length or 256, context(policy) or 256) // 2
-    how = Decoding(temperature, top_p, max(1, min(128, room)) if max_new_tokens is None else max_new_tokens)
+    how = Decoding(temperature, top_p, _room(policy) if max_new_tokens is None else max_new_tokens)
     drawn = complete(policy, records, [condition] * len(records), num, seed, how)
     return [[completion.text for completion in replies] for replies in drawn]
+
+
+def _room(policy: Policy) -> int:
+    """128 new tokens, or half of what the policy can read where that is less."""
+    from pluralign.sampling.engine import context
+
+    return max(1, min(128, min(policy.encoder.max_length or 256, context(policy) or 256) // 2))
+
+
+def replies_from(
+    model: str | Path, steer: str | Condition | None = None, *, num: int = 2, seed: int = 0, temperature: float = 1.0
+) -> Replies:
+    """Replies for prompts that have none, `num` different ones each, from a run, a policy folder or a base model.
+
+    The model is loaded when the first is needed. For `annotate`.
+    """
+    from pluralign.annotation.desk import Replies
+
+    def fill(records: Iterable[Record]) -> Iterator[Record]:
+        from pluralign.sampling import missing
+        from pluralign.sampling.local import Decoding
+
+        policy = _any_policy(model)
+        decoding = Decoding(temperature, max_new_tokens=_room(policy))
+        return missing.fill(policy, records, num, condition_of(steer), seed, decoding)
+
+    asked = "" if steer is None else f" under {condition_of(steer)}"
+    return Replies(f"{model}{asked}, {num} each, seed {seed}, temperature {temperature:g}", fill)
+
+
+def _any_policy(model: str | Path) -> Policy:
+    from pluralign.policy import Policy
+    from pluralign.sampling.engine import context
+    from pluralign.steering.none import NoSteering
+
+    if any((Path(model) / name).is_file() for name in ("policy.json", "policy/policy.json", "run.json")):
+        return load_policy(model)
+    policy = Policy.from_base(base_model(str(model)), NoSteering(shared_where=None), ())
+    policy.encoder.max_length = context(policy)
+    return policy
 
 
 def evaluate(

@@ -32,7 +32,7 @@ FACADE = "__init__"  # the package's front door: gathers public names, and knows
 PLUGINS = {
     "data.readers": {"registry"},
     "losses": {"outputs"},
-    "methods": {"contract"},
+    "methods": {"contract", "experts", "preparation"},
     "scorers": {"contract"},
     "steering": {
         *("adapter", "contract", "deltas", "head", "surgery", "weighted"),

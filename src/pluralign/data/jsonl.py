@@ -85,6 +85,12 @@ def write(
 
     Raises DataError naming the record (from 1) that could not be read again, StorageError when the disk refuses.
     """
+    header = header_line(objectives, licence, source)
+    return lines.write(path, itertools.chain([header], _rows(records, objectives))) - 1
+
+
+def header_line(objectives: Sequence[Objective], licence: str | None = None, source: str | None = None) -> bytes:
+    """The first line of a record file."""
     header: dict[str, Any] = {
         "pluralign": KIND,
         "format_version": FORMAT_VERSION,
@@ -92,7 +98,7 @@ def write(
         "licence": licence,
         "source": source,
     }
-    return lines.write(path, itertools.chain([lines.dump(header)], _rows(records, objectives))) - 1
+    return lines.dump(header)
 
 
 def _rows(records: Iterable[Record], objectives: Sequence[Objective]) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pluralign.data.record import Message, Record
 from pluralign.errors import ConfigError
@@ -16,7 +17,7 @@ def split(records: Iterable[Record], fractions: Mapping[str, float], seed: int =
     The part is a function of the prompt's roles and texts and of the seed, not of the file's order or size.
     Raises ConfigError for fractions that are not shares.
     """
-    _check(fractions)
+    check_shares(fractions)
     return ((part(record.messages, fractions, seed), record) for record in records)
 
 
@@ -29,7 +30,12 @@ def select(records: Iterable[Record], name: str, fractions: Mapping[str, float],
 
 def part(messages: Sequence[Message], fractions: Mapping[str, float], seed: int = 0) -> str:
     """The part of a prompt."""
-    digest = fingerprint(seed, [[message.role, message.content] for message in messages])
+    return part_of_key([[message.role, message.content] for message in messages], fractions, seed)
+
+
+def part_of_key(key: Any, fractions: Mapping[str, float], seed: int = 0) -> str:
+    """The part of whatever is to stay together, by any JSON value that names it."""
+    digest = fingerprint(seed, key)
     place = int(digest[:13], 16) / 16**13  # 52 bits: exact in a float, and below 1
     edge, named = 0.0, [name for name, share in fractions.items() if share > 0]
     for name in named:
@@ -39,7 +45,8 @@ def part(messages: Sequence[Message], fractions: Mapping[str, float], seed: int 
     return named[-1]
 
 
-def _check(fractions: Mapping[str, float]) -> None:
+def check_shares(fractions: Mapping[str, float]) -> None:
+    """Raise ConfigError unless the fractions are shares that sum to 1."""
     shares = list(fractions.values())
     if not shares or not all(0 <= share <= 1 for share in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-9):
         raise ConfigError(f"the parts need shares from 0 to 1 that sum to 1, got {dict(fractions)}")
