@@ -61,14 +61,32 @@ class Convert:
 
 @dataclass(frozen=True)
 class Readers:
-    """List the formats that can be read, with their columns."""
+    """List the formats that can be read: columns, hub dataset, licence, objectives."""
+
+    name: Positional[str] = ""
+    """one reader only"""
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
-        """Names and columns."""
-        from pluralign.data.readers.registry import find, reader_names
+        """What each reader says of itself."""
+        value = data_api.readers(self.name)
+        return value, "\n".join(_about_reader(name, about) for name, about in value.items())
 
-        rows = {name: find(name).COLUMNS for name in reader_names()}
-        return rows, "\n".join(f"{name:<12} {columns}" for name, columns in rows.items())
+
+def _about_reader(name: str, about: dict[str, Any]) -> str:
+    facts = {"hub": about["hub"], "licence": about["licence"], "objectives": _objectives(about["objectives"])}
+    rest = [f"{'':<22} {key}: {fact}" for key, fact in facts.items() if fact]
+    return "\n".join([f"{name:<22} {about['columns']}", *rest])
+
+
+def _objectives(given: list[dict[str, Any]] | None) -> str:
+    """Those with the same range and the same better end together."""
+    if given is None:
+        return "those of the file"
+    alike: dict[tuple[str, float, float], list[str]] = {}
+    for one in given:
+        alike.setdefault((one["direction"], one["low"], one["high"]), []).append(one["name"])
+    shown = [f"{', '.join(names)} [{low:g}, {high:g}; {end} is better]" for (end, low, high), names in alike.items()]
+    return "; ".join(shown) or "none"
 
 
 @dataclass(frozen=True)
@@ -157,7 +175,7 @@ class Annotate:
         more = f"; {left} to go, the same command goes on" if left else ""
         waiting = f"; {done.waiting} comment(s) wait for their verdict" if done.waiting else ""
         unasked = f"\n{done.unasked} records have nothing to ask (no reply, or one to compare)" if done.unasked else ""
-        text = f"{done.answered} of {done.questions} answered, {done.comments} comments{more}{waiting}: {self.out}{unasked}"
+        text = f"{done.answered} of {done.questions} answered, comments: {done.comments}{more}{waiting}: {self.out}{unasked}"
         return asdict(done), text
 
 
@@ -182,7 +200,7 @@ class Forget:
         lines += [f"scores made anew from the other ratings: {found.recomputed}"] if found.recomputed else []
         if found.uncertain:
             lines.append(f"WARNING: what names no rater may still hold their share: {_counted(found.uncertain)}")
-        return asdict(found), "\n".join(lines)
+        return found.to_json(), "\n".join(lines)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def restrict(record: Record, keeps: Keeps, nameless: bool) -> tuple[Record, Coun
         thumb = response.thumb if nameless else None
         counts.update({kind: len(items) for kind, items in rest.items()})
         counts.update({"scores": len(set(kept) - known), "thumbs": int(thumb is not None)})
-        replies.append(replace(response, scores=kept, thumb=thumb, **rest))
+        changed: dict[str, Any] = {"scores": kept, "thumb": thumb, **rest}
+        replies.append(replace(response, **changed))
     comparisons = tuple(item for item in record.comparisons if keeps(item.rater))
     rankings = tuple(item for item in record.rankings if keeps(item.rater))
     counts.update({"comparisons": len(comparisons), "rankings": len(rankings)})

@@ -29,6 +29,11 @@ class Forgotten:
     recomputed: int = 0
     uncertain: Counter[str] = field(default_factory=Counter)
 
+    def to_json(self) -> dict[str, Any]:
+        """The counts as plain numbers."""
+        counts = {"removed": dict(self.removed), "uncertain": dict(self.uncertain)}
+        return {"records": self.records, "touched": self.touched, "recomputed": self.recomputed, **counts}
+
 
 def forget(records: Iterable[Record], annotator: str, found: Forgotten) -> Iterator[Record]:
     """The records without the annotator, streamed; `found` is filled as they come."""
