@@ -42,6 +42,13 @@ def validate(path: str | Path, reader: str = "auto", on_error: Literal["raise", 
     }
 
 
+def readers(name: str = "") -> dict[str, dict[str, Any]]:
+    """What the readers (or the one of that name) say of themselves: columns, hub, licence, source, objectives."""
+    from pluralign.data.readers.registry import about, reader_names
+
+    return {each: about(each) for each in ([name] if name else reader_names())}
+
+
 def convert(
     source: str | Path, out: str | Path, to: str = "pluralign", reader: str = "auto", conversational: bool = True
 ) -> dict[str, Any]:

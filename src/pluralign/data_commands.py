@@ -164,19 +164,25 @@ class Annotate:
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
         """How many answers stand."""
-        from pluralign import api
-
         if self.steer is not None and self.policy is None:
             raise ConfigError("--steer says how a policy replies; name it with --policy")
-        drawn = api.replies_from(self.policy, self.steer, seed=self.seed or 0) if self.policy else None
         wishes = {"annotator": self.annotator, "group": self.group, "mode": self.mode, "objectives": self.objectives}
-        done = data_api.annotate(self.file, self.out, **wishes, seed=self.seed, replies=drawn, reader=self.reader)  # type: ignore[arg-type]
+        done = data_api.annotate(
+            self.file, self.out, **wishes, seed=self.seed, replies=self._replies(), reader=self.reader
+        )  # type: ignore[arg-type]
         left = done.questions - done.answered
         more = f"; {left} to go, the same command goes on" if left else ""
         waiting = f"; {done.waiting} comment(s) wait for their verdict" if done.waiting else ""
         unasked = f"\n{done.unasked} records have nothing to ask (no reply, or one to compare)" if done.unasked else ""
         text = f"{done.answered} of {done.questions} answered, comments: {done.comments}{more}{waiting}: {self.out}{unasked}"
         return asdict(done), text
+
+    def _replies(self) -> Any:
+        if self.policy is None:
+            return None
+        from pluralign import api
+
+        return api.replies_from(self.policy, self.steer, seed=self.seed or 0)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def files(draw: st.DrawFn, name: str) -> list[str]:
     odd = st.one_of(
         st.sampled_from(seeds).flatmap(spoiled),
         st.dictionaries(words, junk, max_size=4),
-        junk,
+        junk.map(json.dumps),
         st.sampled_from(["{", "{}", '{"prompt": "a", "prompt": "b"}', "[" * 2000 + "]" * 2000, '"\\ud800"']),
     )
     return [
