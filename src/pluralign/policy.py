@@ -252,5 +252,9 @@ class Policy:
         return plain_model(self.model, merged_state(self.model, coefficients))
 
     def steering_state(self) -> dict[str, Tensor]:
-        """The changes, by parameter name."""
+        """The changes, by parameter name; those of the objectives are [K, ...]."""
         return delta_state(self.model)
+
+    def load_steering_state(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `steering_state`; ModelError unless names and shapes are this policy's."""
+        load_deltas(self.model, tensors)

@@ -21,6 +21,7 @@ from pluralign.training.optim import Optim
 
 SHORT = Optim(steps=6, batch_size=4, lr=5e-3, head_lr=5e-3, warmup=1)
 RECIPES = [(method, name) for method in api.method_names() for name in api.recipe_names(method)]
+ONE_OBJECTIVE = {"dera"}
 EXTRA = {"dpo": {"objective": "kind"}, "sft": {"epochs": None}}
 
 
@@ -36,7 +37,8 @@ def short(name: str, recipe: str = "default") -> Method:
 @pytest.mark.parametrize("name", api.method_names())
 def test_every_method_trains_saves_and_loads(name: str, base: Path, tmp_path: Path) -> None:
     data = made_up.write(tmp_path / "data.jsonl", made_up.scored(12))
-    options = api.TrainOptions(data=data, model=str(base), out=tmp_path / "run", validation=data)
+    one = ("kind",) if name in ONE_OBJECTIVE else ()
+    options = api.TrainOptions(data=data, model=str(base), out=tmp_path / "run", validation=data, objectives=one)
     policy = api.train(short(name), options)
     again = api.load_policy(tmp_path / "run")
     condition = one_hot("kind") if policy.steering.accepts else None
@@ -72,8 +74,8 @@ def test_settings_round_trip(name: str, recipe: str) -> None:
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown method 'ppo'; known are: cmpo, dpo, sft"):
-        api.recipe("ppo")
+    with pytest.raises(ConfigError, match=r"unknown method 'nothing'; known are: cmpo, "):
+        api.recipe("nothing")
     with pytest.raises(ConfigError, match=r"no recipe .best.; there are: default, .*thesis, thesis_scaled"):
         api.recipe("cmpo", "best")
     with pytest.raises(ConfigError, match="unknown method 'lab_job'"):

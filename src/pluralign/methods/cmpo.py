@@ -17,7 +17,6 @@ The recipe `thesis` is literal. The default differs from the thesis:
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,22 +25,18 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from pluralign.data.conversions.explode import explode
-from pluralign.data.conversions.ipsative import ipsative
 from pluralign.data.conversions.one_hot import one_hot
 from pluralign.data.conversions.power_set import power_set
 from pluralign.data.conversions.trade_off import trade_off
-from pluralign.data.evidence import Array, evidence
 from pluralign.data.group import Group
-from pluralign.data.halo import halo
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record
-from pluralign.data.scaling import rescaled
-from pluralign.errors import ConfigError, DataError
+from pluralign.errors import ConfigError
 from pluralign.losses.dpo import CDPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
+from pluralign.methods.preparation import Preparation
 from pluralign.policy import Policy
-from pluralign.scorers.linear_reward import reward_scores
 from pluralign.steering.plural import PluralSteering
 from pluralign.training.fit import fit
 from pluralign.training.optim import Optim
@@ -50,7 +45,6 @@ from pluralign.training.source import GroupSource, Source
 from pluralign.training.tradeoff import TradeOffSource
 
 log = logging.getLogger("pluralign")
-HALO = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +85,7 @@ class Cmpo:
     def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy:
         """Make scores comparable, judge pairs under weights, fit."""
         self._check()
-        loss, records, objectives = self._prepared(policy, data, run)
+        loss, records, objectives = self._prepared(policy, data, run.seed)
         num = len(data.train)
         source = self._source(records[:num], objectives, run.seed)
         held_out = validation_groups(self._groups(records[num:], objectives))
@@ -106,57 +100,20 @@ class Cmpo:
             raise ConfigError(
                 "cDPO takes scores and comparisons alike: leave --feedback at auto, or use the regression"
             )
-        for name, value in (("kappa", self.kappa), ("score_span", self.score_span)):
-            if not 0 < value < float("inf"):
-                raise ConfigError(f"{name} must be a finite number above 0, got {value}")
 
     @property
     def _fixed(self) -> bool:
         return self.conversion != "trade_off"
 
     def _prepared(
-        self, policy: Policy, data: TrainingData, run: Run
+        self, policy: Policy, data: TrainingData, seed: int
     ) -> tuple[Regression | CDPO, Sequence[Record], tuple[Objective, ...]]:
-        """The loss, and train and validation records with scores in common units (cDPO needs none: it learns signs).
-
-        Standardising and taking out the halo look at the scores of both; no reward model is fitted on validation.
-        """
-        both = [*data.train, *data.validation]
-        if not isinstance(self.loss, Regression):
-            records, objectives = self._without_halo(both, data.objectives)
-            log.info("cmpo: cDPO on %s pairs", self.conversion)
-            return self.loss, records, objectives
-        if self._learns_from_scores(data):
-            records, objectives = rescaled(both, data.objectives, self.score_span)
-            records, objectives = self._without_halo(records, objectives)
-            log.info("cmpo: regression on scores, τ = %g", self.loss.tau)
-            return self.loss, records, objectives
-        share = {"auto": None, "always": 0.9, "never": 0.0}[self.ipsative]
-        records, objectives = reward_scores(policy, both, data.objectives, run.seed, share, len(data.train))
-        log.info("cmpo: regression on rewards learnt from comparisons, κ = %g", self.kappa)
-        return dataclasses.replace(self.loss, tau=1.0 / self.kappa), records, objectives
-
-    def _learns_from_scores(self, data: TrainingData) -> bool:
-        said = (evidence(record, data.objectives) for record in data.train)
-        found = [(each.verdict, each.size) for each in said]
-        labelled, sized = (sum(_between(values) for values in kind) for kind in zip(*found, strict=True))
-        if not labelled:
-            raise DataError("no two replies of a prompt are scored or compared on a common objective; check the data")
-        if self.feedback == "scores" and sized < labelled:
-            raise DataError("some pairs are compared but not scored; use --feedback comparisons (or auto)")
-        return self.feedback == "scores" or (self.feedback == "auto" and sized == labelled)
-
-    def _without_halo(
-        self, records: Sequence[Record], objectives: tuple[Objective, ...]
-    ) -> tuple[Sequence[Record], tuple[Objective, ...]]:
-        if self.ipsative == "never" or self._fixed or len(objectives) < 2:
-            return records, objectives
-        mean = halo(records, objectives).mean
-        if self.ipsative == "auto" and not (mean is not None and mean > HALO):
-            return records, objectives
-        log.info("cmpo: scores correlate at %.2f on average, so they are made ipsative", mean)
-        changed = ipsative(records, objectives)
-        return list(changed), changed.objectives
+        """The loss, and train and validation records with scores in common units (cDPO needs none: it learns signs)."""
+        prepare = Preparation(self.feedback, "never" if self._fixed else self.ipsative, self.kappa, self.score_span)
+        if isinstance(self.loss, Regression):
+            return prepare.regression(self.loss, policy, data, seed)
+        log.info("cmpo: cDPO on %s pairs", self.conversion)
+        return self.loss, *prepare.signs(data)
 
     def _source(self, records: Sequence[Record], objectives: tuple[Objective, ...], seed: int) -> Source:
         if self._fixed:
@@ -174,9 +131,3 @@ class Cmpo:
             return [group for group in judged if group is not None]
         convert = power_set if self.conversion == "power_set" else one_hot
         return [group for record in records for whole in convert(record, objectives) for group in explode(whole)]
-
-
-def _between(values: Array) -> int:
-    """How many entries [N, N, K] are known of different replies (a reply's difference from itself says nothing)."""
-    known = ~np.isnan(values)
-    return int(known.sum()) - int(np.einsum("iik->", known.astype(int)))

@@ -1,0 +1,76 @@
+"""Experts: one model per objective, each trained alone from the same base, kept as the changes of one policy.
+
+Under a one-hot weight a plural policy is the base with that objective's change alone, and no other change moves: so an
+expert trained in its own place is the expert that a model of its own would be. What mixes them afterwards names the
+paper: their weights, rewarded soups (arXiv 2306.04488); their logits, MOD (arXiv 2406.18853).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pluralign.data.conversions.explode import explode
+from pluralign.data.conversions.one_hot import one_hot
+from pluralign.data.group import Group
+from pluralign.data.objective import Objective
+from pluralign.data.record import Record
+from pluralign.errors import ConfigError, DataError
+from pluralign.losses.dpo import CDPO, DPO
+from pluralign.losses.regression import Regression
+from pluralign.methods.contract import TrainingData, validation_groups
+from pluralign.methods.preparation import Preparation
+from pluralign.policy import Policy
+from pluralign.steering.weighted import WeightedSteering
+from pluralign.training.fit import fit
+from pluralign.training.optim import Optim
+from pluralign.training.run import Run
+from pluralign.training.source import GroupSource
+
+
+def train_experts(
+    policy: Policy,
+    data: TrainingData,
+    run: Run,
+    loss: DPO | CDPO | Regression,
+    optim: Optim,
+    preparation: Preparation,
+) -> Policy:
+    """Train every objective's change on the pairs that the objective tells apart, `optim` for each, in place.
+
+    A regression learns from scores in common units (see `Preparation`), DPO from who is better. Raises DataError for an
+    objective that tells no pair apart, ConfigError where something besides the objectives' changes would train.
+    """
+    if not isinstance(policy.steering, WeightedSteering) or policy.steering.shared_where is not None:
+        raise ConfigError("experts share the base and nothing else; leave steering.shared_where at none")
+    if not isinstance(loss, Regression) and preparation != Preparation():
+        raise ConfigError(
+            f"{type(loss).__name__} learns who is better, not by how much: leave feedback and kappa alone"
+        )
+    records: Sequence[Record] = [*data.train, *data.validation]
+    objectives = data.objectives
+    if isinstance(loss, Regression):
+        loss, records, objectives = preparation.regression(loss, policy, data, run.seed)
+    start = {name: tensor.clone() for name, tensor in policy.steering_state().items()}
+    trained = {name: tensor.clone() for name, tensor in start.items()}
+    for place, objective in enumerate(objectives):
+        policy.load_steering_state(start)
+        found = [_pairs(part, objective) for part in (records[: len(data.train)], records[len(data.train) :])]
+        if not found[0]:
+            raise DataError(f"no pair of replies differs on {objective.name!r}; check its scores or comparisons")
+        stage = run.stage(f"expert-{objective.name}")
+        fit(policy, GroupSource(found[0], optim.batch_size, run.seed), loss, stage, optim, validation_groups(found[1]))
+        _keep(trained, policy.steering_state(), place)
+    policy.load_steering_state(trained)
+    return policy
+
+
+def _keep(trained: dict[str, Tensor], now: dict[str, Tensor], place: int) -> None:
+    """The expert's part; weight decay has moved the others, which had no gradient."""
+    for name, tensor in now.items():
+        trained[name][place] = tensor[place]
+
+
+def _pairs(records: Sequence[Record], objective: Objective) -> list[Group]:
+    return [pair for record in records for group in one_hot(record, [objective]) for pair in explode(group)]
