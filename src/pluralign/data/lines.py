@@ -17,6 +17,7 @@ from pluralign.storage import atomic_file
 
 LONGEST_LINE = 64 * 2**20
 _BOM = b"\xef\xbb\xbf"
+_GZIP_LEVEL = 1  # a fifth larger than the default 9, in a sixth of the time
 
 
 def raw(path: str | Path) -> Iterator[tuple[int, bytes]]:
@@ -59,9 +60,7 @@ def _open(path: Path) -> BinaryIO:
 def parse(content: bytes) -> dict[str, Any]:
     """The JSON object of one line; NaN, infinity, a key that occurs twice and half characters are errors (DataError)."""
     try:
-        value = json.loads(
-            content.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once
-        )
+        value = _DECODER.decode(content.decode("utf-8"))
         if b"\\u" in content:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except DataError:
@@ -101,10 +100,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def dump(value: dict[str, Any]) -> bytes:
     """One line of JSON with its line feed. Raises DataError for what JSON or UTF-8 cannot hold."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+        return _ENCODER.encode(value).encode("utf-8") + b"\n"
     except UnicodeEncodeError as error:
         raise DataError("a text holds half a character (a lone surrogate); repair or drop it") from error
     except (TypeError, ValueError, RecursionError) as error:
@@ -117,7 +120,7 @@ def write(path: str | Path, rows: Iterable[bytes]) -> int:
     with atomic_file(path) as temporary, contextlib.ExitStack() as stack:
         file: io.BufferedIOBase = stack.enter_context(temporary.open("wb"))
         if Path(path).suffix == ".gz":  # no name and no time inside, so that equal rows give equal bytes
-            file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
+            file = stack.enter_context(gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0))
         for row in rows:
             file.write(row)
             num += 1

@@ -6,10 +6,10 @@ MODPO's scalarised rewards (arXiv 2407.15762, 2310.03708); the contrast between 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pluralign.data import condition
 from pluralign.data.evidence import Array, evidence
@@ -33,8 +33,13 @@ def trade_off(record: Record, objectives: Sequence[Objective], weights: ArrayLik
     if rows.ndim != 2 or rows.shape[1] != len(objectives) or not np.isfinite(rows).all():
         raise ConfigError(f"weights must be finite, of shape [L, {len(objectives)}]; got shape {rows.shape}")
     found = evidence(record, objectives)
+    pairs = list(found.pairs())
+    first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+    value, known = judged(found.size[first, second], found.verdict[first, second], rows[None])
     preferences = tuple(
-        preference for i, j in found.pairs() for preference in _judge(i, j, found.size[i, j], found.verdict[i, j], rows)
+        Preference(place, *(pairs[pair] if value[pair, place] > 0 else pairs[pair][::-1]), margin)
+        for pair, place in np.argwhere(value != 0).tolist()
+        for margin in [abs(float(value[pair, place])) if known[pair, place] else None]
     )
     if not preferences:
         return None
@@ -42,18 +47,20 @@ def trade_off(record: Record, objectives: Sequence[Objective], weights: ArrayLik
     return Group.of(record, record.responses, conditions, preferences)
 
 
-def _judge(i: int, j: int, size: Array, verdict: Array, rows: Array) -> Iterator[Preference]:
-    by_size, by_sign = _weighed(rows, size), _weighed(rows, verdict)
-    for place, (sized, signed) in enumerate(zip(by_size, by_sign, strict=True)):
-        value = signed if np.isnan(sized) else sized
-        if np.isnan(value) or value == 0.0:
-            continue
-        chosen, rejected = (i, j) if value > 0 else (j, i)
-        yield Preference(place, chosen, rejected, None if np.isnan(sized) else abs(float(value)))
+def judged(size: Array, verdict: Array, weights: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """λ·Δ of pairs under weights: sizes and verdicts [P, K] of first over second, weights [P or 1, L, K].
+
+    Returns values [P, L], above 0 where the first is better, 0 where neither is or nobody knows; and where a value is
+    a size [P, L] (elsewhere only its sign counts).
+    """
+    sized, signed = weighed(weights, size), weighed(weights, verdict)
+    known = ~np.isnan(sized)
+    return np.nan_to_num(np.where(known, sized, signed), nan=0.0, posinf=np.inf, neginf=-np.inf), known
 
 
-def _weighed(rows: Array, values: Array) -> Array:
-    """λ·values [L]; NaN where a weighed value is unknown, exactly 0 where the terms cancel."""
-    terms = np.where(rows == 0, 0.0, rows * values)
-    total = terms.sum(1)
-    return np.where(np.abs(total) <= _NO_MARGIN * np.abs(terms).sum(1), 0.0, total)
+def weighed(weights: Array, values: Array) -> Array:
+    """λ·values [P, L] of weights [P or 1, L, K] and values [P, K]; NaN where a weighed value is unknown, exactly 0
+    where the terms cancel."""
+    terms = np.where(weights == 0, 0.0, weights * values[:, None])
+    total = terms.sum(2)
+    return np.where(np.abs(total) < _NO_MARGIN * np.abs(terms).sum(2), 0.0, total)
