@@ -13,6 +13,7 @@ import pytest
 
 from pluralign.data.condition import Weights
 from pluralign.data.dataset import Dataset, Tally
+from pluralign.data.join import joined
 from pluralign.data.readers import registry
 from pluralign.data.record import Rater, Record
 from pluralign.data.record_json import from_json, to_json
@@ -188,3 +189,27 @@ def test_personality_items(real_data: Path) -> None:
 def test_toxic_prompts(real_data: Path) -> None:
     scores = [record.extra["scores"]["toxicity"] for record in opened(real_data, "toxicity_prompts/prompts")]
     assert sum(score is not None and score > 0.5 for score in scores) == 874
+
+
+@pytest.mark.parametrize(
+    ("name", "num_records", "num_replies", "num_ratings"),
+    [
+        ("summeval/ratings", 70, 840, 840 * 8),
+        ("offensiveness_raters/ratings", 1218, 1218, 5338),
+        ("global_opinions/opinions", 1269, None, 21_798),
+        ("polis/comments", 4, 881, 0),
+    ],
+)
+def test_rows_of_a_prompt_are_joined(
+    real_data: Path, name: str, num_records: int, num_replies: int | None, num_ratings: int
+) -> None:
+    records = list(joined(opened(real_data, name)))
+    replies = [reply for record in records for reply in record.responses]
+    assert (len(records), sum(len(reply.ratings) for reply in replies)) == (num_records, num_ratings)
+    assert num_replies in (None, len(replies))
+
+
+def test_votes_of_a_conversation_are_joined(real_data: Path) -> None:
+    records = list(joined(opened(real_data, "polis/votes")))
+    assert [len(record.responses) for record in records] == [607, 50, 154, 70]
+    assert sum(len(reply.votes) for record in records for reply in record.responses) == 266_684

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pluralign.data import condition
@@ -102,22 +103,32 @@ def to_json(record: Record) -> dict[str, Any]:
     return value
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, condition.Weights | condition.Targets | condition.Feedback):
-        return condition.to_json(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
-        return {
-            field.name: _plain(item) for field, item in items if not (has_default(field) and item == _default(field))
-        }
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
+_NONE = object()
+
+
+@lru_cache(maxsize=32)
+def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
+    """The fields of a dataclass with their defaults (`_NONE`: it has none), worked out once: files hold millions."""
+    return tuple((field.name, _default(field)) for field in dataclasses.fields(kind))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    if callable(field.default_factory):
-        return field.default_factory()
-    return field.default
+    if not has_default(field):
+        return _NONE
+    return field.default_factory() if callable(field.default_factory) else field.default
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if kind is str or kind is float or value is None:
+        return value
+    if kind is tuple or kind is list:
+        return [_plain(item) for item in value]
+    if isinstance(value, condition.Weights | condition.Targets | condition.Feedback):
+        return condition.to_json(value)
+    if dataclasses.is_dataclass(kind):
+        items = ((name, getattr(value, name), default) for name, default in _fields(kind))
+        return {name: _plain(item) for name, item, default in items if default is _NONE or item != default}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
