@@ -106,7 +106,7 @@ def test_responses_that_do_not_fit_are_refused():
 def test_trainable_groups_and_their_state():
     steered = policy(STEERINGS["head, literal, shared"](), shaken=0.2)
     groups = steered.trainable()
-    assert [len(groups[name]) for name in ("heads", "trunk")] == [1, 16]
+    assert [len(groups[name]) for name in ("heads", "trunk")] == [3, 16]
     other = policy(STEERINGS["head, literal, shared"]())
     other.load_trainable_state(steered.trainable_state())
     assert torch.equal(logprobs(other), logprobs(steered))

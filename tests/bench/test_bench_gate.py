@@ -21,7 +21,7 @@ def test_our_steps_equal_naive_autograd_and_trl(tmp_path: Path) -> None:
     with _quiet():
         found = list(equalities(workbench(tmp_path), num=2))
     assert [each.against for each in found] == ["naive autograd", "TRL"] * 3 + ["naive autograd"]
-    assert [each.num_tensors for each in found] == [16, 16, 18, 18, 17, 17, 16]  # 2 layers x 4 projections x 2, heads
+    assert [each.num_tensors for each in found] == [16, 16, 18, 18, 20, 20, 16]  # 2 layers x 4 projections x 2, heads
     assert all(each.loss <= 1e-5 and each.worst <= 1e-5 for each in found)
     assert len({each.to_json()["worst"] for each in found}) > 1
 
@@ -54,8 +54,14 @@ def test_not_a_number_and_absent_gradients_are_wrong() -> None:
         compare(replace(right, gradients={"a": torch.full((3,), torch.nan)}), right, "step", "naive", 1e-5)
     with pytest.raises(EqualityError):
         compare(replace(right, loss=float("nan")), right, "step", "naive", 1e-5)
-    with pytest.raises(EqualityError, match="one side"):
+    with pytest.raises(EqualityError, match="gradient of a 1;"):
         compare(replace(right, gradients={}), right, "step", "naive", 1e-5)
+    with pytest.raises(EqualityError, match="neither has a gradient"):
+        compare(replace(right, gradients={}), replace(right, gradients={}), "step", "naive", 1e-5)
+    untouched = replace(right, gradients={**right.gradients, "b": torch.zeros(2)})
+    assert compare(right, untouched, "step", "naive", 1e-5).worst == 0  # 0 and none are the same
+    with pytest.raises(EqualityError, match="gradient of b inf;"):
+        compare(replace(untouched, gradients={**right.gradients, "b": torch.ones(2)}), untouched, "step", "naive", 1e-5)
 
 
 def test_a_gate_step_leaves_the_weights_alone(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pluralign.steering.deltas import Deltas, PluralLinear, SteerState
 from pluralign.steering.head import Epilogue, Head
 from pluralign.steering.passes import summed_logprobs, supports
 from pluralign.steering.terms import Workspace
+from pluralign.training.optim import Optim
 
 V, WIDTH, K, ROWS = 50, 12, 3, 6
 HEADS = {
@@ -106,8 +107,10 @@ def found(made: Head, task: dict, loss: Loss, fast: bool, force=None, trunk: boo
 
 
 def assert_same(one: dict[str, Tensor], other: dict[str, Tensor], limit: float = 1e-5) -> None:
+    """What has no gradient on one side must have 0 on the other."""
     for name in one.keys() | other.keys():
-        left, right = (tensor.double() for tensor in (one[name], other[name]))
+        some = one.get(name, other.get(name))
+        left, right = (each.get(name, torch.zeros_like(some)).double() for each in (one, other))
         assert left.shape == right.shape, name
         assert (left - right).norm() <= limit * right.norm() + 1e-12, (name, (left - right).norm() / right.norm())
 
@@ -174,12 +177,26 @@ def test_logits_far_from_zero_neither_overflow_nor_vanish(name, shift):
 
 
 def test_a_head_nobody_asks_for_is_not_touched():
-    """Its gradient is exactly 0, and it may hold anything, even NaN."""
+    """It has no gradient, so that AdamW neither moves it nor keeps moments; it may hold anything, even NaN."""
     layer = head(**HEADS["full"])
-    with torch.no_grad():
-        layer.objectives.full[0] = torch.nan
+    nn.init.constant_(layer.objectives.full[0], torch.nan)
     values = found(Head(layer), problem("zero"), CDPO(), True)
-    assert torch.count_nonzero(values["objectives.full"][0]) == 0
+    assert "objectives.full.0" not in values
+    assert torch.isfinite(values["hidden"]).all() and torch.isfinite(values["total"])
+    before = [change.detach().clone() for change in layer.objectives.full]
+    optimizer, _ = Optim(lr=0.1).build({"heads": list(layer.objectives.full)})
+    optimizer.step()
+    moved = [not torch.equal(old, new) for old, new in zip(before[1:], layer.objectives.full[1:], strict=True)]
+    assert moved == [True, True] and layer.objectives.full[0].isnan().all()
+    assert [change in optimizer.state for change in layer.objectives.full] == [False, True, True]
+
+
+def test_a_thin_head_nobody_asks_for_is_not_touched():
+    """It stands in a stack: its gradient is 0."""
+    layer = head(**HEADS["low"])
+    nn.init.constant_(layer.objectives.up[0], torch.nan)
+    values = found(Head(layer), problem("zero"), CDPO(), True)
+    assert all(torch.count_nonzero(values[f"objectives.{name}"][0]) == 0 for name in ("up", "down"))
     assert torch.isfinite(values["hidden"]).all() and torch.isfinite(values["total"])
 
 
@@ -250,14 +267,15 @@ def test_lent_memory_is_used_again_only_when_nobody_holds_it():
 
 def test_gradients_of_two_calls_share_no_memory():
     made, task = Head(head(**HEADS["full"])), problem()
-    (weight,) = made.layer.objectives.parameters()
+    weight = made.layer.objectives.full[0]
     kept = []
     for _ in range(2):
-        weight.grad = None
+        made.layer.zero_grad()
         fused.losses(made, **task, loss=CDPO())[0].backward()
         kept.append(weight.grad)
     assert torch.equal(*kept) and kept[0].data_ptr() != kept[1].data_ptr()
-    place = kept.pop().data_ptr()
-    weight.grad = None
+    mine = {change.grad.data_ptr() for change in made.layer.objectives.full}
+    made.layer.zero_grad()
+    del kept[1]
     fused.losses(made, **task, loss=CDPO())[0].backward()
-    assert weight.grad.data_ptr() == place
+    assert {change.grad.data_ptr() for change in made.layer.objectives.full} == mine

@@ -53,8 +53,8 @@ def test_one_hot_weights_are_that_objectives_change_alone(name):
         with torch.no_grad():
             for layer in alone.model.modules():
                 if isinstance(layer, Deltas) and layer.num == K:
-                    others = [place for place in range(K) if place != kept]
-                    (layer.full if layer.rank is None else layer.up)[others] = 0.0
+                    for other in {*range(K)} - {kept}:
+                        (layer.full if layer.rank is None else layer.up)[other].zero_()
         assert torch.allclose(steered_logits(alone, ids(1), coefficients([[1.0] * K])), found[kept], atol=1e-5)
     assert (found[0] - found[1]).abs().max() > 1e-3
 
@@ -65,7 +65,8 @@ def test_one_hot_weights_are_that_objectives_change_alone(name):
 def test_a_mix_of_logits_is_the_mix_of_the_matrices(rank, shares, seed):
     torch.manual_seed(seed)
     deltas = Deltas(K, 5, 7, rank, scale=0.5)
-    nn.init.normal_(deltas.full if rank is None else deltas.up)
+    for change in deltas.full if rank is None else [deltas.up]:
+        nn.init.normal_(change)
     inputs, mix = torch.randn(2, 4, 7), torch.tensor(shares)
     assert torch.allclose(deltas(inputs, mix), inputs @ deltas.mixed(mix).T, atol=1e-4)
 
@@ -119,8 +120,8 @@ def test_permuting_objectives_permutes_results(name):
     with torch.no_grad():
         for layer in other.model.modules():
             if isinstance(layer, Deltas) and layer.num == K:
-                for parameter in layer.parameters():
-                    parameter.copy_(parameter[order])
+                for part, tensor in layer.stacked().items():
+                    layer.put(part, tensor[order])
     condition = Weights({"kind": 0.6, "brief": 0.3, "funny": 0.1})
     found = [p.logprobs([user("tell me")], ["a joke ."], [condition]) for p in (one, other)]
     assert torch.allclose(found[0], found[1], atol=1e-5)

@@ -95,7 +95,9 @@ def test_two_processes_find_the_gradients_of_one(kind, tmp_path):
     expected = gradients(alone)
     for rank in range(2):
         values = load_file(tmp_path / f"{rank}.safetensors")
-        assert values.keys() == expected.keys()
+        assert values.keys() >= expected.keys()
+        unasked = values.keys() - expected.keys()  # several processes hand in all gradients, one only those it has
+        assert unasked == {"lm_head.objectives.full.1"} and not any(values[name].any() for name in unasked)
         for name, tensor in expected.items():
             assert (values[name] - tensor).norm() <= 1e-5 * tensor.norm() + 1e-8, name
 

@@ -53,11 +53,14 @@ class Computed:
 
 
 def compare(ours: Computed, other: Computed, name: str, against: str, tolerance: float) -> Equality:
-    """Raises EqualityError where the loss or a gradient differs by more than `tolerance`, or a gradient is missing."""
-    missing = set(ours.gradients) ^ set(other.gradients)
-    if missing or not ours.gradients:
-        raise EqualityError(f"{name} against {against}: gradients on one side only: {sorted(missing)[:3]}")
-    errors = {key: relative(ours.gradients[key], other.gradients[key]) for key in ours.gradients}
+    """Raises EqualityError where the loss or a gradient differs by more than `tolerance`; none is the same as 0."""
+    errors = {}
+    for key in sorted(set(ours.gradients) | set(other.gradients)):
+        mine, theirs = ours.gradients.get(key), other.gradients.get(key)
+        some = next(tensor for tensor in (mine, theirs) if tensor is not None)
+        errors[key] = relative(*(some * 0 if each is None else each for each in (mine, theirs)))
+    if not errors:
+        raise EqualityError(f"{name} against {against}: neither has a gradient")
     worst = max(errors, key=lambda key: errors[key] if errors[key] == errors[key] else float("inf"))
     off = abs(ours.loss - other.loss) / abs(other.loss)
     if not (off <= tolerance and errors[worst] <= tolerance):
@@ -70,9 +73,9 @@ def compare(ours: Computed, other: Computed, name: str, against: str, tolerance:
 
 
 def relative(one: Tensor, other: Tensor) -> float:
-    """|one - other| / |other| in float64 (0 where both are 0)."""
-    difference = float((one.double() - other.double()).norm())
-    return 0.0 if difference == 0 else difference / float(other.double().norm())
+    """|one - other| / |other| in float64 (0 where both are 0, infinite where only the other is)."""
+    difference, size = (float(tensor.double().norm()) for tensor in (one.double() - other.double(), other))
+    return 0.0 if difference == 0 else difference / size if size else float("inf")
 
 
 def of_step(stepper: Stepper, groups: Sequence[Group]) -> Computed:
@@ -137,7 +140,7 @@ def _adapter(policy: Policy) -> dict[str, Tensor]:
 
 
 def _taken(model: Any) -> dict[str, Tensor]:
-    """The gradients, taken out of the model (what has none counts as 0 where the other side has one)."""
+    """The gradients, taken out of the model."""
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     return found

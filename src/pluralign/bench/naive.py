@@ -79,10 +79,8 @@ def mixed_head(policy: Policy, coefficients: Tensor) -> Tensor:
 
 def changes(own: dict[str, Any]) -> list[Tensor]:
     """ΔW_j [V, d] of each objective from a head's parameters (none for a plain head)."""
-    if "lm_head.objectives.full" in own:
-        return list(own["lm_head.objectives.full"])
-    if not own:
-        return []
+    if "lm_head.objectives.up" not in own:
+        return list(own.values())
     up, down = own["lm_head.objectives.up"], own["lm_head.objectives.down"]
     return [b @ a for b, a in zip(up, down, strict=True)]
 

@@ -50,7 +50,7 @@ def shake(tensors: Any, seed: int = 1) -> None:
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in sorted(tensors.items()):
         if not name.endswith("down"):
-            size = 0.3 / tensor.shape[-1] ** 0.5 if name.endswith("full") else 0.05
+            size = 0.05 if name.endswith("up") else 0.3 / tensor.shape[-1] ** 0.5
             with torch.no_grad():
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * size)
 

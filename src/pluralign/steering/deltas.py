@@ -84,10 +84,11 @@ class SteerState:
 
 
 class Deltas(nn.Module):
-    """`num` changes of one matrix: full (rank None) [num, out, in] or low-rank A [num, rank, in], B [num, out, rank].
+    """`num` changes of one matrix: full (rank None) [out, in] each, or low-rank A [num, rank, in], B [num, out, rank].
 
     A ~ N(0, 1/in), B = 0 (full: 0), so that training starts at the base. `scale` multiplies the product (LoRA's
-    alpha/rank; 1 for objectives).
+    alpha/rank; 1 for objectives). Full changes are parameters of their own, since each is as large as the base: one
+    that a step does not ask for has no gradient in it, and no optimiser moves it. Thin ones are cheaper in one stack.
     """
 
     def __init__(self, num: int, out_size: int, in_size: int, rank: int | None, scale: float = 1.0) -> None:
@@ -95,7 +96,7 @@ class Deltas(nn.Module):
         self.num, self.rank, self.scale = num, rank, scale
         self.out_size, self.in_size = out_size, in_size
         if rank is None:
-            self.full = nn.Parameter(torch.zeros(num, out_size, in_size))
+            self.full = nn.ParameterList(nn.Parameter(torch.zeros(out_size, in_size)) for _ in range(num))
         else:
             self.down = nn.Parameter(torch.randn(num, rank, in_size) * in_size**-0.5)
             self.up = nn.Parameter(torch.zeros(num, out_size, rank))
@@ -108,7 +109,7 @@ class Deltas(nn.Module):
         shares = shares.to(kind) * self.scale
         if self.rank is None:
             scaled = (shares[..., None] * inputs[..., None, :]).flatten(-2)
-            return functional.linear(scaled, self.full.to(kind).transpose(0, 1).flatten(1))
+            return functional.linear(scaled, torch.cat([each.to(kind) for each in self.full], dim=1))
         inner = functional.linear(inputs, self.down.to(kind).flatten(0, 1)).unflatten(-1, (self.num, -1))
         return functional.linear((inner * shares[..., None]).flatten(-2), self.up.to(kind).transpose(0, 1).flatten(1))
 
@@ -116,8 +117,29 @@ class Deltas(nn.Module):
         """The matrix Σ_j shares_j ΔW_j, shares [num] -> [out, in] (float32 or wider)."""
         shares = shares * self.scale
         if self.rank is None:
-            return torch.einsum("j,joi->oi", shares, _wide(self.full))
+            return sum(
+                (share * _wide(each) for share, each in zip(shares, self.full, strict=True)),
+                start=torch.zeros(self.out_size, self.in_size, device=shares.device),
+            )
         return torch.einsum("j,jor,jri->oi", shares, _wide(self.up), _wide(self.down))
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the tensors that files hold: `full` [num, out, in], or `down` and `up`."""
+        if self.rank is None:
+            return {"full": (self.num, self.out_size, self.in_size)}
+        return {"down": tuple(self.down.shape), "up": tuple(self.up.shape)}
+
+    def stacked(self) -> dict[str, Tensor]:
+        """These tensors, detached."""
+        if self.rank is None:
+            return {"full": torch.stack([each.detach() for each in self.full])}
+        return {"down": self.down.detach(), "up": self.up.detach()}
+
+    @torch.no_grad()
+    def put(self, name: str, tensor: Tensor) -> None:
+        """The inverse of `stacked` for one tensor, whose shape must be right."""
+        for own, part in zip(self.full, tensor, strict=True) if name == "full" else [(getattr(self, name), tensor)]:
+            own.copy_(part)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ class MixWeights:
                 if share:
                     term.spread(weights, change if isinstance(term, Full) else change.to(weights.kind), share)
             if "bias" in weights.wanted:
-                into, begun = weights.gradient("bias", 0)
+                into, begun = weights.gradient("bias")
                 into.copy_(plane.sum(0, dtype=wide) * self._bias(row) + (into if begun else 0.0))
 
 
@@ -264,7 +264,7 @@ def _mix_logits(terms: Sequence[Term], table: Tensor, weights: Weights, rows: Te
 
 def _fold(terms: Sequence[Term], table: Tensor, weights: Weights) -> tuple[list[Term], Tensor]:
     """Let the base join the full changes, where its coefficient is their sum."""
-    changes = [n for n, term in enumerate(terms) if isinstance(term, Full) and term.name == "full"]
+    changes = [n for n, term in enumerate(terms) if isinstance(term, Full) and term.is_change]
     base = [n for n, term in enumerate(terms) if isinstance(term, Full) and term.name == "base"]
     numbers = len(changes) * weights.tensors["base"].numel()
     if not changes or not base or numbers > FOLD_NUMBERS or weights.wanted & {"base", "bias"}:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pluralign.errors import ConfigError, ModelError
 from pluralign.steering.deltas import Deltas, PluralLinear, SteerState, is_linear, sizes
 
+PARTS = ("objectives", "shared")  # of a plural layer
 Where = Literal["head", "attention", "all"]
 Rank = int | Literal["full"]
 
@@ -132,10 +133,15 @@ def _plain_name(name: str, layers: dict[str, PluralLinear]) -> str | None:
     return name
 
 
+def _deltas(model: nn.Module) -> dict[str, Deltas]:
+    """All changes by module name."""
+    parts = {f"{n}.{part}": getattr(layer, part) for n, layer in plural_layers(model).items() for part in PARTS}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
 def delta_state(model: nn.Module) -> dict[str, Tensor]:
-    """All changes, by parameter name."""
-    layers = plural_layers(model)
-    return {name: p.detach() for name, p in model.named_parameters() if _plain_name(name, layers) is None}
+    """All changes as a policy's file holds them: by module and tensor, full ones stacked [num, out, in]."""
+    return {f"{at}.{name}": t for at, deltas in _deltas(model).items() for name, t in deltas.stacked().items()}
 
 
 def base_state(model: nn.Module) -> dict[str, Tensor]:
@@ -158,16 +164,16 @@ def merged_state(model: nn.Module, coefficients: Tensor) -> dict[str, Tensor]:
 
 def load_deltas(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Put changes in place; ModelError unless names and shapes are exactly the model's."""
-    own = delta_state(model)
+    deltas = _deltas(model)
+    own = {f"{at}.{name}": shape for at, each in deltas.items() for name, shape in each.shapes().items()}
     if set(own) != set(tensors):
         missing, extra = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
         raise ModelError(f"the steering weights do not fit this model: missing {missing[:3]}, unexpected {extra[:3]}")
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            if parameters[name].shape != tensor.shape:
-                raise ModelError(f"{name}: shape {tuple(tensor.shape)} does not fit {tuple(parameters[name].shape)}")
-            parameters[name].copy_(tensor)
+    for name, tensor in tensors.items():
+        if own[name] != tensor.shape:
+            raise ModelError(f"{name}: shape {tuple(tensor.shape)} does not fit {own[name]}")
+        at, _, part = name.rpartition(".")
+        deltas[at].put(part, tensor)
 
 
 def checkpoint_gradients(model: Any, state: SteerState | None) -> None:

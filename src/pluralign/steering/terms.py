@@ -84,8 +84,7 @@ def parameters_of(layer: nn.Module) -> dict[str, Tensor]:
     found: dict[str, Tensor | None] = {"base": linear.weight, "bias": linear.bias}
     for prefix, deltas in (("", getattr(layer, "objectives", None)), ("shared_", getattr(layer, "shared", None))):
         if isinstance(deltas, Deltas):
-            names = ("full",) if deltas.rank is None else ("down", "up")
-            found.update({prefix + name: getattr(deltas, name) for name in names})
+            found.update({prefix + name: tensor for name, tensor in deltas.named_parameters()})
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
@@ -108,8 +107,8 @@ class Weights:
             self._cast[name] = self.tensors[name].detach().to(self.kind)
         return self._cast[name]
 
-    def gradient(self, name: str, place: int) -> tuple[Tensor, bool]:
-        """(the sum so far of one matrix's gradient, whether it holds anything yet)."""
+    def gradient(self, name: str, place: int = 0) -> tuple[Tensor, bool]:
+        """(the sum so far of one matrix's gradient, whether it holds anything yet); `place`: in a stack of thin ones."""
         tensor = self.tensors[name]
         if name not in self.gradients:
             wide = torch.promote_types(tensor.dtype, torch.float32)
@@ -119,7 +118,7 @@ class Weights:
         begun = (name, place) in self._begun
         self._begun.add((name, place))
         whole = self.gradients[name]
-        return (whole if name in ("base", "bias") else whole[place]), begun
+        return (whole[place] if whole.dim() == 3 else whole), begun
 
     def add(self, name: str, place: int, left: Tensor, right: Tensor, alpha: float = 1.0) -> None:
         """Gradient of one matrix += alpha · left @ right, where it is wanted."""
@@ -127,12 +126,15 @@ class Weights:
             into, begun = self.gradient(name, place)
             product(into, left, right, begun, alpha)
 
-    def finished(self, name: str) -> Tensor:
-        """The gradient of a tensor; matrices that nothing touched have 0."""
+    def finished(self, name: str) -> Tensor | None:
+        """The gradient of a tensor: None where nothing touched it, 0 for what nothing touched in a stack.
+
+        Among several processes it is never None: what they exchange (FSDP) must be the same tensors everywhere.
+        """
         tensor = self.tensors[name]
         if name not in self.gradients:
-            return torch.zeros_like(tensor)
-        for place in range(len(tensor) if name not in ("base", "bias") else 0):
+            return torch.zeros_like(tensor) if _among_others() else None
+        for place in range(len(tensor) if tensor.dim() == 3 else 0):
             if (name, place) not in self._begun:
                 self.gradients[name][place].zero_()
         return self.gradients.pop(name).to(tensor.dtype)
@@ -142,15 +144,20 @@ class Weights:
         if place not in self._folded:
             base = self["base"]
             buffer = self.workspace.take(f"folded {len(self._folded)}", base.shape, base, self.kind)
-            self._folded[place] = torch.add(base, self["full"][place], out=buffer)
+            self._folded[place] = torch.add(base, self[f"full.{place}"], out=buffer)
         return self._folded[place]
+
+
+def _among_others() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 @dataclass(frozen=True)
 class Term:
     """One matrix: `column` of a row's coefficients and a constant `scale` make its coefficient.
 
-    Its tensors are named `prefix` + "full", "down", "up"; it is the one at `place` in their first dimension.
+    Its tensors are named `prefix` + "full.PLACE", or "down" and "up", where it is the one at `place` of a stack.
     """
 
     column: int | None
@@ -183,16 +190,19 @@ class Term:
 
 @dataclass(frozen=True)
 class Full(Term):
-    """A full matrix: W_0 (with the head's bias), ΔW_s or ΔW_j, in the tensor `name`; `fold`: W_0 + ΔW_j instead of ΔW_j."""
+    """A full matrix: W_0 (with the head's bias), ΔW_s or ΔW_j, the tensor `name`; `fold`: W_0 + ΔW_j instead of ΔW_j."""
 
-    name: str = "full"
+    name: str = "base"
     fold: bool = False
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it is an objective's."""
+        return self.name.startswith("full")
 
     def matrix(self, weights: Weights) -> Tensor:
         """W [V, d]."""
-        if self.fold:
-            return weights.folded(self.place)
-        return weights[self.name] if self.name == "base" else weights[self.name][self.place]
+        return weights.folded(self.place) if self.fold else weights[self.name]
 
     @property
     def has_bias(self) -> bool:
@@ -207,9 +217,9 @@ class Full(Term):
 
     def backward(self, weights: Weights, hidden: Tensor, grad: Tensor, grad_hidden: Tensor | None) -> None:
         """dW += gradᵀ x; dx += grad W."""
-        weights.add(self.name, self.place, grad.T, hidden)
+        weights.add(self.name, 0, grad.T, hidden)
         if self.has_bias and "bias" in weights.wanted:
-            into, begun = weights.gradient("bias", 0)
+            into, begun = weights.gradient("bias")
             into.copy_(grad.sum(0, dtype=into.dtype) + (into if begun else 0.0))
         if grad_hidden is not None:
             product(grad_hidden, grad, self.matrix(weights), add=True)
@@ -217,7 +227,7 @@ class Full(Term):
     def spread(self, weights: Weights, grad: Tensor, share: float) -> None:
         """dW += share · dW_λ."""
         if self.name in weights.wanted:
-            into, begun = weights.gradient(self.name, self.place)
+            into, begun = weights.gradient(self.name)
             into.add_(grad, alpha=share) if begun else torch.mul(grad, share, out=into)
 
 
@@ -267,6 +277,6 @@ def terms_of(layer: nn.Module, scale: float) -> list[Term]:
             column, size = place if prefix == "" else -2, scale * deltas.scale
             low = deltas.rank is not None
             terms.append(
-                Low(column, size, prefix, place) if low else Full(column, size, prefix, place, prefix + "full")
+                Low(column, size, prefix, place) if low else Full(column, size, prefix, place, f"{prefix}full.{place}")
             )
     return terms

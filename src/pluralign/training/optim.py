@@ -1,4 +1,10 @@
-"""Optim: the numbers of an optimisation, and the AdamW and schedule they stand for."""
+"""Optim: the numbers of an optimisation, and the AdamW and schedule they stand for.
+
+AdamW skips what has no gradient. An objective's full change in the head that nobody asks for in a step is such: it
+keeps its value, its moments and its count, so that they are those of the steps it was asked for in. Thin changes (a
+rank), layers below the head, and training in several processes have a gradient of 0 instead: moments decay, and what
+is left of them goes on moving the change.
+"""
 
 from __future__ import annotations
 
