@@ -11,7 +11,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +28,8 @@ _BATCH = 1024
 def stream(source: str | Path) -> Iterator[Row]:
     """The rows of a file, of the data files of a folder (in the order of their names), or of a dataset of the hub.
 
-    A hub dataset is named `owner/name`, `owner/name:config`, `owner/name@split` or both; the split is "train" by default.
+    A hub dataset is named `owner/name`, `owner/name:config`, `owner/name@split` or both; the split is "train" by default,
+    and a folder of the dataset does for a configuration.
     Raises DataError for what cannot be read, and for a source without a row.
     """
     path = Path(source)
@@ -175,15 +176,24 @@ def _plain(value: Any) -> Any:
 
 
 def _hub(name: str, config: str | None, split: str) -> Iterator[Row]:
-    from datasets import load_dataset
-
     try:
-        found = load_dataset(name, config, split=split, streaming=True)
-        for place, row in enumerate(found, start=1):
+        for place, row in enumerate(_load(name, config, split), start=1):
             yield place, _plain(row)
     except Exception as error:  # the hub library raises errors of many libraries
         reason = f"neither a file or folder here, nor readable from the hub ({type(error).__name__}: {error})"
         raise DataError(reason, path=f"{name}@{split}") from error
+
+
+def _load(name: str, config: str | None, split: str) -> Iterable[Any]:
+    """A configuration, or where there is none of that name, a folder of the dataset."""
+    from datasets import load_dataset
+
+    try:
+        return cast(Iterable[Any], load_dataset(name, config, split=split, streaming=True))
+    except ValueError as error:
+        if config is None or "BuilderConfig" not in str(error):
+            raise
+        return cast(Iterable[Any], load_dataset(name, data_dir=config, split=split, streaming=True))
 
 
 _FORMATS: dict[str, Callable[[Path], Iterator[Row]]] = {

@@ -1,10 +1,9 @@
 """HelpSteer2-Preference (arXiv 2410.01257): two replies, which one is better overall, by how much, and why.
 
 The strength runs from -3 (response 1 is much better) over 0 (about the same) to 3 (response 2 is much better); -100
-says that neither is fit to be compared, which is an abstention here. On the hub it is a folder, `preference`, of
-nvidia/HelpSteer2: download the file and read it from the disk. The single annotators' preferences
-(three_most_similar_preferences, all_preferences_unprocessed) are kept in `extra` as they are: the comparison is
-already made of them.
+says that neither is fit to be compared, which is an abstention here. On the hub it is a folder of nvidia/HelpSteer2:
+nvidia/HelpSteer2:preference. The single annotators' preferences (three_most_similar_preferences,
+all_preferences_unprocessed) are kept in `extra` as they are: the comparison is already made of them.
 """
 
 from __future__ import annotations
