@@ -17,13 +17,21 @@ if TYPE_CHECKING:
     from pluralign.data.sample import By
 
 
-def validate(path: str | Path, reader: str = "auto", on_error: Literal["raise", "skip"] = "skip") -> dict[str, Any]:
-    """Read a file to its end: reader, objectives, licence, counts, and whether its ratings share a halo."""
+def validate(
+    path: str | Path,
+    reader: str = "auto",
+    on_error: Literal["raise", "skip"] = "skip",
+    mapping: str | None = None,
+) -> dict[str, Any]:
+    """Read a file to its end: reader, objectives, licence, counts, and whether its ratings share a halo.
+
+    `mapping` describes the columns of a table that no reader knows: "prompt=question,response=answer,helpful=stars".
+    """
     from pluralign.data.dataset import Tally
     from pluralign.data.halo import halo
     from pluralign.data.readers.registry import read
 
-    dataset = read(path, reader, on_error)
+    dataset = read(path, reader, on_error, mapping)
     tally = Tally()
     for _ in dataset.records(tally):
         pass
@@ -50,14 +58,25 @@ def readers(name: str = "") -> dict[str, dict[str, Any]]:
 
 
 def convert(
-    source: str | Path, out: str | Path, to: str = "pluralign", reader: str = "auto", conversational: bool = True
+    source: str | Path,
+    out: str | Path,
+    to: str = "pluralign",
+    reader: str = "auto",
+    conversational: bool = True,
+    mapping: str | None = None,
+    join: bool = False,
 ) -> dict[str, Any]:
-    """Convert a file to our records or to a TRL format ('trl-preference' ...); what a format cannot hold is counted."""
+    """Convert a file to our records or to a TRL format ('trl-preference' ...); what a format cannot hold is counted.
+
+    `mapping` describes the columns of a table that no reader knows; `join` makes one record of the rows of a prompt.
+    """
     from pluralign.data import jsonl
+    from pluralign.data.join import joined
     from pluralign.data.readers import trl
     from pluralign.data.readers.registry import read
 
-    dataset = read(source, reader)
+    dataset = read(source, reader, mapping=mapping)
+    dataset = joined(dataset) if join else dataset
     if to == "pluralign":
         rows = jsonl.write(out, dataset.records(), dataset.objectives, dataset.licence, dataset.source)
         return {"rows": rows, "left_out": {}}
@@ -73,6 +92,7 @@ def inspect(
     on_error: Literal["raise", "skip"] = "skip",
     limit: int | None = None,
     plots: str | Path | None = None,
+    mapping: str | None = None,
 ) -> Inspection:
     """What a file holds: counts, scores, raters, agreement, conflict, length, duplicates, and advice.
 
@@ -81,7 +101,7 @@ def inspect(
     from pluralign.data.inspect.collect import inspect as look_through
     from pluralign.data.readers.registry import read
 
-    found = look_through(read(path, reader, on_error), str(path), limit)
+    found = look_through(read(path, reader, on_error, mapping), str(path), limit)
     if plots is not None:
         from pluralign.evaluation.data_plots import write
 

@@ -28,10 +28,12 @@ class Validate:
     """format; see `pluralign data readers`"""
     on_error: Literal["raise", "skip"] = "skip"
     """stop at the first bad row, or count them"""
+    map: str | None = None
+    """columns of a table that no reader knows: prompt=question,response=answer,helpful=stars"""
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
         """Counts, objectives, and the halo's advice."""
-        value = data_api.validate(self.file, self.reader, self.on_error)
+        value = data_api.validate(self.file, self.reader, self.on_error, self.map)
         lines = [f"{name}: {value[name]}" for name in ("reader", "objectives", "licence", "rows", "halo")]
         lines += [f"  {example}" for example in value["examples"]]
         return value, "\n".join(lines)
@@ -51,10 +53,14 @@ class Convert:
     """format of the source"""
     conversational: bool = True
     """TRL only: lists of messages instead of texts"""
+    map: str | None = None
+    """columns of a table that no reader knows: prompt=question,response=answer,helpful=stars"""
+    join: bool = False
+    """rows about the same prompt become one record: raters of one reply, replies of one prompt"""
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
         """How many rows were written, and what could not be."""
-        value = data_api.convert(self.source, self.out, self.to, self.reader, self.conversational)
+        value = data_api.convert(self.source, self.out, self.to, self.reader, self.conversational, self.map, self.join)
         left = f"; left out: {value['left_out']}" if value["left_out"] else ""
         return value, f"{value['rows']} rows: {self.out}{left}"
 
@@ -103,10 +109,12 @@ class Inspect:
     """folder for pictures (PNG); none draws none"""
     limit: int | None = None
     """look at so many records from the start; none reads everything"""
+    map: str | None = None
+    """columns of a table that no reader knows: prompt=question,response=answer,helpful=stars"""
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
         """Tables and advice; with --json everything that was counted."""
-        found = data_api.inspect(self.file, self.reader, self.on_error, self.limit, self.plots)
+        found = data_api.inspect(self.file, self.reader, self.on_error, self.limit, self.plots, self.map)
         pictures = "" if self.plots is None else f"\n\npictures: {self.plots}"
         return found.to_json(), found.text() + pictures
 
@@ -166,10 +174,15 @@ class Annotate:
         """How many answers stand."""
         if self.steer is not None and self.policy is None:
             raise ConfigError("--steer says how a policy replies; name it with --policy")
-        wishes = {"annotator": self.annotator, "group": self.group, "mode": self.mode, "objectives": self.objectives}
+        wishes: dict[str, Any] = {
+            "annotator": self.annotator,
+            "group": self.group,
+            "mode": self.mode,
+            "objectives": self.objectives,
+        }
         done = data_api.annotate(
             self.file, self.out, **wishes, seed=self.seed, replies=self._replies(), reader=self.reader
-        )  # type: ignore[arg-type]
+        )
         left = done.questions - done.answered
         more = f"; {left} to go, the same command goes on" if left else ""
         waiting = f"; {done.waiting} comment(s) wait for their verdict" if done.waiting else ""

@@ -40,6 +40,8 @@ class TrainOptions:
     """file whose judgements choose the checkpoint"""
     reader: str = "auto"
     """format of the data (see `pluralign data readers`), or module:object"""
+    map: str | None = None
+    """columns of a table that no reader knows: prompt=question,response=answer,helpful=stars"""
     on_error: Literal["raise", "skip"] = "raise"
     """what to do with a bad row; skipped rows are counted and printed"""
     objectives: tuple[str, ...] = ()
@@ -89,6 +91,7 @@ def load_data(
     objectives: Sequence[str] = (),
     limit: int | None = None,
     seed: int = 0,
+    mapping: str | None = None,
 ) -> Data:
     """Read a file; `limit` draws so many records by the seed. Raises DataError, ConditionError (unknown objective)."""
     import numpy as np
@@ -100,7 +103,7 @@ def load_data(
         raise ConfigError(f"limit must be at least 1 record, got {limit}; leave it out to use all")
     if seed < 0:
         raise ConfigError(f"a seed is a non-negative integer, got {seed}")
-    dataset = read(path, reader, on_error)
+    dataset = read(path, reader, on_error, mapping)
     tally = Tally()
     records = list(dataset.records(tally))
     if tally.rejected:
@@ -142,9 +145,8 @@ def train(method: Method | str, options: TrainOptions, command: str = "") -> Pol
         ) as run,
         _discarded_if_not_begun(run),
     ):
-        data = load_data(
-            options.data, options.reader, options.on_error, options.objectives, options.limit, options.seed
-        )
+        wanted = (options.objectives, options.limit, options.seed, options.map)
+        data = load_data(options.data, options.reader, options.on_error, *wanted)
         held_out = _held_out(options, data)
         policy = _fresh_policy(built, options, data)
         policy = built.train(policy, TrainingData(data.records, data.objectives, held_out), run)
@@ -183,7 +185,7 @@ def _fresh_policy(method: Method, options: TrainOptions, data: Data) -> Policy:
 def _held_out(options: TrainOptions, data: Data) -> list[Record]:
     if options.validation is None:
         return []
-    found = load_data(options.validation, options.reader, options.on_error)
+    found = load_data(options.validation, options.reader, options.on_error, mapping=options.map)
     known([objective.name for objective in data.objectives], found.objectives)
     return found.records
 
