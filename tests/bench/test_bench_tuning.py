@@ -83,12 +83,18 @@ def test_a_trl_step_trains(tmp_path: Path) -> None:
 
 
 def test_growth_of_memory() -> None:
+    torch.ones(1 << 26)  # a peak of before is none of the step's
     held: list[torch.Tensor] = []
     grown = memory.growth(lambda: held.append(torch.ones(1 << 25)), steps=2)  # 128 MB each
-    assert grown > 200e6
+    assert 200e6 < grown < 300e6 or not allocator.available()
     assert 0 < memory.resident() < memory.peak() + 10e6  # the kernel counts pages in batches
 
 
 @pytest.mark.slow
 def test_memory_of_a_row_in_a_process_of_its_own() -> None:
-    assert 0 < memory.in_fresh_process(["low", "0.02", "1"]) < 2e9
+    found = memory.in_fresh_process(["low", "0.02", "1"])
+    adapters, heads = 6 * 4 * 2 * 288 * 16, 4 * 16 * (288 + 32_000)  # numbers that train
+    assert found.gradients == 4 * (adapters + heads)
+    assert 0 <= found.optimizer - 2 * found.gradients < 1000  # two moments, and counts
+    assert found.gradients + found.optimizer < found.growth < 2e9
+    assert found.transient == found.growth - found.gradients - found.optimizer

@@ -78,6 +78,9 @@ def _ratios(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _table(
         ("key", "value", "spread", "target", "met"), [[f"`{key}`", *ratio_cells(found, key)] for key in found["spread"]]
     )
-    if found["memory_bytes"]:
-        shown = ", ".join(f"{name} {size / 1e9:.2f} GB" for name, size in found["memory_bytes"].items())
-        yield f"Growth of peak memory over three steps, optimiser included (S, 4 pairs): {shown}."
+    if found["memory_parts"]:
+        yield "Growth of peak memory over three steps (S, 4 pairs), in GB; what comes and goes within a step is transient.\n"
+        rows = [
+            [row, *(f"{size / 1e9:.2f}" for size in sizes.values())] for row, sizes in found["memory_parts"].items()
+        ]
+        yield from _table(("row", *next(iter(found["memory_parts"].values()))), rows)

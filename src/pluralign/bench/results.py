@@ -29,7 +29,7 @@ class Results:
     ratios: dict[str, float | bool] = field(default_factory=dict)
     spread: dict[str, list[float]] = field(default_factory=dict)
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    memory: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add_equality(self, part: str, found: Sequence[Equality]) -> None:
         """The gate's numbers of a part."""
@@ -68,7 +68,8 @@ class Results:
             **self.ratios,
             "spread": self.spread,
             "targets": self.targets,
-            "memory_bytes": self.memory,
+            "memory_bytes": {row: parts["growth"] for row, parts in self.memory.items()},
+            "memory_parts": self.memory,
             "equality": self.equality,
             "parts": self.parts,
             "machine": self.machine,
