@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pluralign.annotation import journal
 from pluralign.annotation.feedback import Given, attach, given
@@ -123,16 +123,19 @@ class Desk:
         check_format_version(self.about.get("format_version"), FORMAT_VERSION, self.folder / ABOUT)
         self.header = jsonl.read_header(self.folder / RECORDS)
         self.offsets, self.replies = self._index()
-        self._file = (self.folder / RECORDS).open("rb")
+        self._file: BinaryIO | None = None
 
     def record(self, number: int) -> Record:
         """One record, read from the disk."""
+        if self._file is None:
+            self._file = (self.folder / RECORDS).open("rb")
         self._file.seek(self.offsets[number])
         return from_json(lines.parse(self._file.readline()), self.header.objectives)
 
     def close(self) -> None:
         """Close the file of records."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def session(self, header: journal.Header) -> Session:
         """The questions of one annotator."""

@@ -81,8 +81,9 @@ class Session:
     def press(self, state: State, key: Key) -> Step:
         """(the state after the key, the event to keep or None)."""
         state = replace(state, notice="", helps=False)
-        if key.kind == "end":
-            return replace(state, ended=True, typing="", entry=""), None
+        if key.kind == "end":  # a comment that waits for its Enter is kept
+            half, event = self._typed(state, Key("enter")) if state.typing == "comment" else (state, None)
+            return replace(half, ended=True, typing="", entry=""), event
         if key.kind == "redraw":
             return state, None
         if state.typing in ("comment", "number"):
