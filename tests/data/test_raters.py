@@ -209,6 +209,8 @@ def test_conversations_apart_have_groups_of_their_own() -> None:
     both = [*voted(one), *voted(two, "u", "r")]
     found, clusters = by_opinions(both, KIND, apart=True)
     groups = [record.responses[0].votes[0].rater.group for record in found]  # type: ignore[union-attr]
+    shy, _ = by_opinions([*both, *voted(np.array([[1.0]]), "v", "s")], KIND, least=2, apart=True)
+    assert shy[-1].responses[0].votes[0].rater == Rater("s0", "3.1")  # every rater has a group
     assert len(clusters) == 2 and groups == ["1.1"] * 9 + ["1.2"] * 5 + ["2.1"] * 6 + ["2.2"] * 4
 
 

@@ -81,7 +81,7 @@ def by_opinions(
     sets = _linked(found.answers) if apart else np.zeros(len(found.raters), dtype=np.intp)
     named: dict[str, str] = {}
     clusters = []
-    for place in np.unique(sets[enough]):
+    for place in np.unique(sets):
         members = np.flatnonzero(sets == place)
         used = found.answers[members][:, (~np.isnan(found.answers[members])).any(0)]
         clusters.append(_clustered(used, enough[members], ks, method, seed))
@@ -92,6 +92,8 @@ def by_opinions(
 
 def _clustered(answers: Array, enough: NDArray[np.bool_], ks: Sequence[int], method: str, seed: int) -> Clusters:
     """The clusters of the rows with enough answers, and the others beside the nearest mean of what both answered."""
+    if not enough.any():  # a set apart of raters who said little: one group
+        return Clusters(np.zeros(len(answers), dtype=np.intp), 0.0, {})
     clusters = cluster(answers[enough], ks, method, seed=seed)
     group = np.zeros(len(answers), dtype=np.intp)
     group[enough] = clusters.group
