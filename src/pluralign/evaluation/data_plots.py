@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_PANELS, _MOST_NUMBERS = 24, 12
+_MOST_PANELS, _MOST_NUMBERS, _LEAST_REPLIES = 24, 12, 5
 
 
 def pictures(seen: Inspection) -> dict[str, bytes]:
@@ -130,23 +130,19 @@ def length_figure(seen: Inspection) -> Figure:
 
 
 def _by_length(axes: Axes, seen: Inspection) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
-
+    """Means of fewer than five replies are left out: they would be the loudest."""
     bare(axes)
-    middle = np.maximum(1.0, np.array(seen.length.at_least) * 1.5)
     for k, objective in enumerate(seen.objectives):
-        known = seen.length.num[:, k] > 0
-        if known.any():
+        known = np.flatnonzero(seen.length.num[:, k] >= _LEAST_REPLIES)
+        if len(known):
             share = (seen.length.mean[known, k] - objective.low) / (objective.high - objective.low)
-            axes.plot(middle[known], share, "o-", color=colour(k), lw=1.5, ms=3.5, label=objective.name)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator())
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.plot(known, share, "o-", color=colour(k), lw=1.5, ms=3.5, label=objective.name)
+    steps = seen.length.at_least
+    axes.set_xticks(range(len(steps)), [f"{step}+" for step in steps])
     axes.set_ylim(-0.05, 1.05)
     axes.set_xlabel("length of the reply (characters)", fontsize=8, color=GREY)
     axes.set_ylabel("mean score, as part of the range", fontsize=8, color=GREY)
-    if len(seen.objectives) <= _MOST_NUMBERS:
+    if len(axes.lines) and len(axes.lines) <= _MOST_NUMBERS:
         axes.legend(fontsize=7, frameon=False)
 
 

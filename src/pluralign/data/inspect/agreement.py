@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 from pluralign.data.inspect.alpha import LEVELS, Coincidences, Level
 from pluralign.data.inspect.said import Said, demographics
@@ -14,7 +17,9 @@ from pluralign.data.objective import Objective
 
 _SHOWN, _STEPS = 10, 15
 _LEAST_SHARED = 5
-_OWN = """CREATE TABLE own_{table} AS SELECT objective, unit, rater, max(party) AS party, avg(value) AS value FROM {table}
+_OWN = """CREATE TABLE own_{table} (objective INTEGER, unit INTEGER, rater INTEGER, party INTEGER, value REAL,
+PRIMARY KEY (objective, unit, rater)) WITHOUT ROWID"""  # in this order on disk, so that nothing is sorted twice
+_FILL = """INSERT INTO own_{table} SELECT objective, unit, rater, max(party), avg(value) FROM {table}
 GROUP BY objective, unit, rater"""
 _SHIFTS = """SELECT objective, avg(value - (total - value) / (num - 1)) FROM
 (SELECT objective, rater, value, sum(value) OVER same AS total, count(*) OVER same AS num FROM own_ratings
@@ -123,6 +128,7 @@ def agreements(store: Store, said: Said, objectives: Sequence[Objective]) -> tup
     """Agreement on scores, on comparisons, and on votes, wherever two raters judged the same."""
     for table in ("ratings", "verdicts"):
         store.run(_OWN.format(table=table))
+        store.run(_FILL.format(table=table))
     found = [_agreement(*item, "scores", said, objectives) for item in _groups(store, "ratings", objectives)]
     for axis, verdicts in _groups(store, "verdicts", ()):
         of = "votes" if axis > len(objectives) else "comparisons"
@@ -132,27 +138,40 @@ def agreements(store: Store, said: Said, objectives: Sequence[Objective]) -> tup
 
 _ALL = -2
 _Groups = dict[int, Coincidences]
+_Unit = tuple[tuple[int, float], ...]
+_MOST_WAITING = 20_000
 
 
 def _groups(store: Store, table: str, objectives: Sequence[Objective]) -> Iterator[tuple[int, _Groups]]:
     """Each axis with the coincidences of everybody (`_ALL`) and of each group, where two raters judged the same."""
-    rows = store.query(f"SELECT objective, unit, party, value FROM own_{table} ORDER BY objective, unit, value")
-    for axis, of_axis in groupby(rows, key=lambda row: int(row[0])):
+    rows = store.query(f"SELECT objective, unit, party, value FROM own_{table} ORDER BY objective, unit")
+    for axis, of_axis in groupby(rows, key=itemgetter(0)):
         middle = (objectives[axis].low + objectives[axis].high) / 2 if objectives else 0.0
         found: _Groups = {_ALL: Coincidences(middle)}
-        for _, of_unit in groupby(of_axis, key=lambda row: row[1]):
-            _add(found, [(party, _plain(table, value)) for _, _, party, value in of_unit])
+        for unit, times in _alike(of_axis):
+            _add(found, [(party, _plain(table, value)) for party, value in unit], times)
         if found[_ALL].units:
             yield axis, found
 
 
-def _add(found: _Groups, unit: list[tuple[int, float]]) -> None:
-    if len(unit) < 2:
-        return
-    found[_ALL].add([value for _, value in unit])
+def _alike(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[_Unit, int]]:
+    """Units with the same values from the same groups, together: a scale has few such sets, whatever the file's size."""
+    waiting: Counter[_Unit] = Counter()
+    for _, of_unit in groupby(rows, key=itemgetter(1)):
+        unit = tuple(sorted(row[2:] for row in of_unit))
+        if len(unit) > 1:
+            waiting[unit] += 1
+        if len(waiting) >= _MOST_WAITING:
+            yield from sorted(waiting.items())
+            waiting.clear()
+    yield from sorted(waiting.items())
+
+
+def _add(found: _Groups, unit: list[tuple[int, float]], times: int) -> None:
+    found[_ALL].add([value for _, value in unit], times)
     for group in {party for party, _ in unit if party >= 0}:
         own = found.setdefault(group, Coincidences(found[_ALL].shift))
-        own.add([value for party, value in unit if party == group])
+        own.add([value for party, value in unit if party == group], times)
 
 
 def _plain(table: str, value: float) -> float:

@@ -32,33 +32,33 @@ class Coincidences:
         self.seen: set[float] = set()
         self.within = self.first = self.second = 0.0
 
-    def add(self, values: Sequence[float]) -> None:
-        """The values of one unit, one per rater; fewer than two say nothing."""
+    def add(self, values: Sequence[float], times: int = 1) -> None:
+        """The values of one unit, one per rater, or of so many units alike; fewer than two say nothing."""
         num = len(values)
         if num < 2:
             return
         counts = Counter(values)
-        self.units += 1
-        self.values += num
-        self.rater_pairs += num * (num - 1) // 2
-        self.equal_pairs += sum(count * (count - 1) // 2 for count in counts.values())
-        self._moments(counts, num)
-        self._coincidences(counts, num)
+        self.units += times
+        self.values += times * num
+        self.rater_pairs += times * num * (num - 1) // 2
+        self.equal_pairs += times * sum(count * (count - 1) // 2 for count in counts.values())
+        self._moments(counts, num, times)
+        self._coincidences(counts, num, times)
 
-    def _moments(self, counts: Counter[float], num: int) -> None:
+    def _moments(self, counts: Counter[float], num: int, times: int) -> None:
         first = sum(count * (value - self.shift) for value, count in counts.items())
         second = sum(count * (value - self.shift) ** 2 for value, count in counts.items())
         if len(counts) > 1:
-            self.within += 2 * (num * second - first**2) / (num - 1)
-        self.first += first
-        self.second += second
+            self.within += times * 2 * (num * second - first**2) / (num - 1)
+        self.first += times * first
+        self.second += times * second
 
-    def _coincidences(self, counts: Counter[float], num: int) -> None:
+    def _coincidences(self, counts: Counter[float], num: int, times: int) -> None:
         if self.pairs is None:
             return
         for value, count in counts.items():
-            for other, times in counts.items():
-                self.pairs[value, other] += count * (times - (value == other)) / (num - 1)
+            for other, number in counts.items():
+                self.pairs[value, other] += times * count * (number - (value == other)) / (num - 1)
         self.seen.update(counts)
         if len(self.seen) > MOST_VALUES:
             self.pairs = None
@@ -80,7 +80,7 @@ class Coincidences:
         table = np.array([[self.pairs[one, two] for two in values.tolist()] for one in values.tolist()])
         marginal = table.sum(axis=1) if len(values) else np.zeros(0)
         apart = _distances(values, marginal, level)
-        expected = float((np.outer(marginal, marginal) * apart).sum()) / (marginal.sum() - 1) if self.units else 0.0
+        expected = float((np.outer(marginal, marginal) * apart).sum() / (marginal.sum() - 1)) if self.units else 0.0
         return 1 - float((table * apart).sum()) / expected if expected > 0 else float("nan")
 
     def _alpha_of_moments(self) -> float:

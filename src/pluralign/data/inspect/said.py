@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import combinations, count
 
 from pluralign.data.inspect.look import Look, key
@@ -23,6 +24,8 @@ _MOST_GROUPS = 10_000
 _Row = tuple[int, int, int, int, float]
 MOST_PARTIES = 20
 _MOST_PAIRED = 64
+_About = tuple[str, str | None, str | None, str | None]
+"""A rater's id, group, language, and what they say about themselves (JSON)."""
 
 
 class Said:
@@ -37,7 +40,7 @@ class Said:
         self.anonymous = 0
         self.groups: Counter[str] = Counter()
         self.parties: dict[str, int] = {}
-        self._told: set[int] = set()
+        self._told: set[_About] = set()
 
     def add(self, look: Look) -> None:
         """Everything that people said about one record."""
@@ -74,7 +77,7 @@ class Said:
                 yield self.place[item.objective], unit, self._who(item.rater), self._party(item.rater), verdict
 
     def _who(self, rater: Rater | None) -> int:
-        return next(self.unnamed) if rater is None or rater.id is None else key(rater.id)
+        return next(self.unnamed) if rater is None or rater.id is None else _named(rater.id)
 
     def _party(self, rater: Rater | None) -> int:
         """The number of a rater's group; -1 without one, and for groups beyond the first twenty."""
@@ -84,8 +87,7 @@ class Said:
         return -1 if name is None else self.parties.get(name, -1)
 
     def _raters(self, record: Record) -> None:
-        given: Counter[str] = Counter()
-        described: dict[str, Rater] = {}
+        given: Counter[_About] = Counter()
         for rater, num in _judgements(record):
             if rater is not None and rater.group is not None:
                 name = rater.group
@@ -93,20 +95,27 @@ class Said:
             if rater is None or rater.id is None:
                 self.anonymous += num
             else:
-                given[rater.id] += num
-                described[rater.id] = rater
-        self.store.add("raters", [self._rater(described[name], num) for name, num in given.items()])
+                given[rater.id, rater.group, rater.language, _answers(rater)] += num
+        self.store.add("raters", [self._rater(about, num) for about, num in given.items()])
 
-    def _rater(self, rater: Rater, num: int) -> tuple[int, str | None, str | None, str | None, str | None, int]:
-        """A rater is described once, and again only after a hundred thousand others."""
-        who = self._who(rater)
-        if who in self._told:
+    def _rater(self, about: _About, num: int) -> tuple[int | str | None, ...]:
+        """A rater is described once, and again only in other words or after a hundred thousand others."""
+        who = _named(about[0])
+        if about in self._told:
             return who, None, None, None, None, num
         if len(self._told) >= _MOST_TOLD:
             self._told.clear()
-        self._told.add(who)
-        about = json.dumps(dict(sorted(rater.demographics.items())), ensure_ascii=False) if rater.demographics else None
-        return who, rater.id, rater.group, rater.language, about, num
+        self._told.add(about)
+        return who, *about, num
+
+
+def _answers(rater: Rater) -> str | None:
+    return json.dumps(dict(sorted(rater.demographics.items())), ensure_ascii=False) if rater.demographics else None
+
+
+@lru_cache(maxsize=65536)
+def _named(rater: str) -> int:
+    return key(rater)
 
 
 def _judgements(record: Record) -> Iterator[tuple[Rater | None, int]]:
