@@ -209,6 +209,7 @@ def test_rows_of_a_prompt_are_joined(
     assert num_replies in (None, len(replies))
 
 
+@pytest.mark.slow
 def test_votes_of_a_conversation_are_joined(real_data: Path) -> None:
     records = list(joined(opened(real_data, "polis/votes")))
     assert [len(record.responses) for record in records] == [607, 50, 154, 70]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from pluralign.data.dataset import Dataset
 from pluralign.data.objective import Objective
 from pluralign.data.readers import registry
 from pluralign.data.record import Comment, Comparison, Message, Rater, Rating, Record, user
+from pluralign.data.record_json import from_json, to_json
 from pluralign.errors import ConfigError, DataError
 
 
@@ -215,3 +218,68 @@ def test_bad_rows_are_counted(tmp_path: Path) -> None:
     tally = dataset.count()
     assert (tally.read, tally.kept, tally.rejected) == (4, 1, 3)
     assert f"{path}:2: expected the column a (response); found q" in tally.examples
+
+
+JUNK = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    1e308,
+    10**30,
+    "",
+    "x",
+    "N/A",
+    [],
+    {},
+    [[]],
+    [None],
+    {"role": "user"},
+    ["x", 1],
+    [{"t": 1}],
+]
+TABLES = [
+    (
+        "prompt=p,system=s,response=r,response=r2,kind[0:4]=k.a,kind=k.b,model=m,model=m,thumb=t,thumb=t2,comment=c,comment=c,"
+        "rater=w,group=g,demographics.age=d.age,language=l,id=i,pairwise.kind[1:2]=label",
+        {"p": "p", "s": "s", "r": "r", "r2": "b", "k": {"a": 1, "b": "2"}, "m": "m", "t": 1, "t2": 0, "c": "c", "w": "w",
+         "g": "g", "d": {"age": 9}, "l": "en", "i": 4, "label": 1},
+    ),
+    (
+        "prompt=p,responses=a.t,kind[0:4]=a.k,model=a.m,comment=a.c,thumb=a.u",
+        {"p": [{"role": "user", "content": "q"}], "a": [{"t": "x", "k": 1, "m": "m", "c": "c", "u": True},
+                                                         {"t": "y", "k": None, "m": None, "c": ["c", "d"], "u": None}]},
+    ),
+    ("prompt=p,chosen=c,rejected=r,kind[0:4]=k,kind=k2", {"p": "p", "c": "c", "r": [{"role": "assistant", "content": "r"}],
+                                                         "k": 3, "k2": 1}),
+]  # fmt: skip
+
+
+def _spoiled(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    row = copy.deepcopy(row)
+    for _ in range(rng.randint(1, 2)):
+        holder: Any = row
+        while True:
+            key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+            if not isinstance(holder[key], dict | list) or not holder[key] or rng.random() < 0.5:
+                break
+            holder = holder[key]
+        holder[key] = copy.deepcopy(rng.choice(JUNK))
+    return row
+
+
+@pytest.mark.parametrize(("columns", "row"), TABLES)
+def test_spoiled_tables_give_records_or_errors(tmp_path: Path, columns: str, row: dict[str, Any]) -> None:
+    rng, path = random.Random(len(columns)), tmp_path / "t.jsonl"
+    rows = [row, *(_spoiled(row, rng) for _ in range(200))]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    try:
+        dataset = registry.read(path, on_error="skip", mapping=columns)
+    except DataError as error:  # a column of thumbs in which junk stands has no code
+        assert "do not tell which side is meant" in str(error)
+        dataset = registry.read(path, on_error="skip", mapping=columns.replace("thumb=", "thumb[1:0]="))
+    tally = dataset.count()
+    assert tally.read == 201 == tally.kept + tally.rejected and tally.kept and tally.rejected
+    for record in dataset:
+        assert from_json(json.loads(json.dumps(to_json(record))), dataset.objectives) == record
