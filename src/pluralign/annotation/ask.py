@@ -83,13 +83,16 @@ def _sit(session: Session, state: State, desk: Desk, book: Journal, screen: Scre
             while not state.ended:
                 question = session.question(state)
                 screen.draw(session, state, desk.record(question.record) if question else None)
-                state = _next(session, state, keys, book)
+                state = _next(session, state, keys, book, screen)
     finally:
         screen.leave()
 
 
-def _next(session: Session, state: State, keys: Iterator[Key], book: Journal) -> State:
-    after, event = session.press(state, next(keys))
+def _next(session: Session, state: State, keys: Iterator[Key], book: Journal, screen: Screen) -> State:
+    key = next(keys)
+    if key.kind == "redraw":
+        screen.lost()
+    after, event = session.press(state, key)
     if event is not None:
         book.append(event)
     return after

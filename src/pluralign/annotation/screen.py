@@ -62,6 +62,10 @@ class Screen:
         for part in parts:
             self.console.print(part)
 
+    def lost(self) -> None:
+        """The terminal may show something else by now: the next page is drawn whatever was drawn before."""
+        self._drawn = ()
+
     def tell(self, sequence: str) -> None:
         """A control sequence, where there is a terminal that knows any."""
         if self.console.is_terminal and not self.console.is_dumb_terminal:
