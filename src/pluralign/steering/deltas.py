@@ -138,7 +138,10 @@ class Deltas(nn.Module):
     @torch.no_grad()
     def put(self, name: str, tensor: Tensor) -> None:
         """The inverse of `stacked` for one tensor, whose shape must be right."""
-        for own, part in zip(self.full, tensor, strict=True) if name == "full" else [(getattr(self, name), tensor)]:
+        if name != "full":
+            getattr(self, name).copy_(tensor)
+            return
+        for own, part in zip(self.full, tensor, strict=True):
             own.copy_(part)
 
 
