@@ -53,8 +53,8 @@ def test_a_table_of_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         )
     text = said(capsys, path)
     assert "reader        trl" in text
-    assert "overall: first 30" in text
-    assert "overall (100 % of 30 pairs)" in text
+    assert "(overall): first 30" in text
+    assert "(overall) (100 % of 30 pairs)" in text
     assert "licence       not declared" in text
 
 

@@ -115,6 +115,16 @@ def test_groups_that_see_it_differently() -> None:
     assert "north 1.00, south 1.00" in found(*records)["groups_differ"].problem
 
 
+def test_options_to_choose_from_are_no_stock_replies() -> None:
+    """Yes and no under every prompt are answers to choose from; a text that only two of twelve share is a stock reply."""
+    options = [Record(user(f"q{i}"), (Response("yes"), Response("no"))) for i in range(6)]
+    assert "duplicates_across" not in found(*options)
+    own = [
+        Record(user(f"p{i}"), (Response("I cannot say." if i < 2 else f"r{i}"), Response(f"s{i}"))) for i in range(6)
+    ]
+    assert "1 (2 replies)" in found(*own)["duplicates_across"].problem
+
+
 def test_prompts_without_replies_and_files_without_a_licence() -> None:
     assert "no_replies" in found(Record(user("p")))
     without = inspect(Dataset((), lambda tally: iter([Record(user("p"))])))
@@ -140,16 +150,17 @@ def test_the_text_and_the_json_hold_it_all() -> None:
     assert max(map(len, text.splitlines())) <= 140
     value = json.loads(json.dumps(inspection.to_json(), allow_nan=False))
     assert value["raters"]["top"] == {"ann": 2, "bob": 2}
-    assert value["axes"] == ["kind", "brief", "overall"]
+    assert value["axes"] == ["kind", "brief", "(overall)"]
     assert value["length"]["correlation"][0] is not None
     assert value["pairs"]["longer_wins"][0] is None
     assert [item["kind"] for item in value["advice"]] == [item.kind for item in inspection.advice]
 
 
 def test_many_objectives_show_the_strongest_pairs_only() -> None:
-    names = [f"o{i}" for i in range(12)]
+    names = [f"o{i}" for i in range(42)]
     reply = [Response(f"r{j}", {name: float((i + j) % 3) / 2 for i, name in enumerate(names)}) for j in range(3)]
     dataset = Dataset(tuple(map(Objective, names)), lambda tally: iter([Record(user("p"), tuple(reply))]))
     text = inspect(dataset).text(140)
     assert "the largest 10" in text
+    assert "Scores (the first 30; 12 more with --json)" in text
     assert max(map(len, text.splitlines())) <= 140

@@ -221,7 +221,7 @@ def test_counts_and_what_no_field_holds() -> None:
     counts = seen(record, Record(user("q"))).counts
     assert (counts.records, counts.replies, dict(counts.replies_per_prompt)) == (2, 2, {0: 1, 2: 1})
     assert counts.ratings == {"aggregate": 1, "by a rater": 1, "without a rater": 1}
-    assert (counts.comparisons, counts.rankings, counts.comments) == ({"overall: tie": 1}, {"kind": 1}, {"kind": 1})
+    assert (counts.comparisons, counts.rankings, counts.comments) == ({"(overall): tie": 1}, {"kind": 1}, {"kind": 1})
     assert (counts.votes, counts.thumbs) == ({"agree": 4, "pass": 1}, {"up": 1})
     assert counts.marks == {"comparisons with a reason": 1, "replies with marked parts": 1, "replies cut off": 1}
     assert (counts.languages, counts.models, counts.sources) == ({"de": 1}, {"m": 1}, {"s": 1})

@@ -71,7 +71,7 @@ def _nothing(seen: Inspection) -> Iterator[Advice]:
         problem = "no record has two replies, so there is nothing to compare"
         action = "imitate the good ones (sft), or sample more replies to the same prompts"
         if seen.duplicates.repeated_prompts:
-            action = "join the records of a prompt into one, so that their replies can be compared"
+            action = "join the records of a prompt (data convert --join), so that their replies can be compared"
         yield Advice("single_replies", problem, action)
 
 
@@ -181,7 +181,7 @@ def _agreement(seen: Inspection) -> Iterator[Advice]:
     if low:
         action = (
             "this is noise or real difference; look whether groups differ and train for them apart, or keep every rater's "
-            "judgements and train with a noise rate (--loss.epsilon)"
+            "judgements and train with a noise rate (the epsilon of cDPO)"
         )
         yield Advice("disagreement", f"raters agree less than {RELIABLE}: {_listed(low)}", action)
     apart = [
@@ -215,7 +215,7 @@ def _duplicates(seen: Inspection) -> Iterator[Advice]:
     if found.near_in_prompt:
         problem = f"replies that differ from another of their prompt only in case, signs or white space: {found.near_in_prompt}"
         yield Advice("near_duplicates", problem, "drop them unless these signs are what people judged")
-    if found.across:
+    if found.across and 2 * found.across_replies < seen.counts.replies:  # else they are options to choose from
         problem = f"texts that answer more than one prompt: {found.across} ({found.across_replies} replies)"
         action = "stock replies are learnt by heart; drop them, or keep one, and split by prompt with this in mind"
         yield Advice("duplicates_across", problem, action)

@@ -29,7 +29,7 @@ WHERE num > 1 GROUP BY objective, rater HAVING count(*) >= ? ORDER BY objective"
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Several raters on the same thing. `about` is an objective, "overall" or "votes"; `of` says what was compared.
+    """Several raters on the same thing. `about` is an objective, "(overall)" or "votes"; `of` says what was compared.
 
     `units` have two raters or more; `equal` is the share of pairs of raters who said the same; `alpha` is
     Krippendorff's at `level`, and `alphas` at every level (NaN where values do not vary). `within` is the alpha of the
@@ -180,7 +180,7 @@ def _plain(table: str, value: float) -> float:
 
 
 def _agreement(axis: int, found: _Groups, of: str, said: Said, objectives: Sequence[Objective]) -> Agreement:
-    about, everybody = [*(objective.name for objective in objectives), "overall", "votes"][axis], found[_ALL]
+    about, everybody = [*(objective.name for objective in objectives), "(overall)", "votes"][axis], found[_ALL]
     level: Level = everybody.level() if of == "scores" else "nominal"
     within = {name: found[place].alpha(level) for name, place in sorted(said.parties.items()) if place in found}
     alphas = {level: everybody.alpha(level) for level in LEVELS}

@@ -11,7 +11,7 @@ from pluralign.data.record import Record, Response
 MOST_NAMES = 500
 """Different names that a table of counts may have; what comes later is counted as `OTHER`."""
 OTHER = "(other)"
-_UNNAMED = "overall"
+_UNNAMED = "(overall)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Counts:
     """`records`, and their `replies`; everything else as counts by name.
 
     `replies_per_prompt`: number of replies -> records; `comparisons`: "objective: outcome"; `rankings` and `comments`
-    by objective ("overall" without one); `votes` weigh `Vote.count`; `ratings`: "by a rater", "without a rater",
+    by objective ("(overall)" without one); `votes` weigh `Vote.count`; `ratings`: "by a rater", "without a rater",
     or "aggregate" for a reply's own scores; `marks`: spans, strengths, reasons, conditions, replies that were cut off;
     `extra`: what no field could hold, by its key.
     """

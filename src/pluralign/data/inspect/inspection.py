@@ -69,8 +69,8 @@ class Inspection:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The names of the objectives, and "overall"."""
-        return (*(objective.name for objective in self.objectives), "overall")
+        """The names of the objectives, and "(overall)", which no objective can be called."""
+        return (*(objective.name for objective in self.objectives), "(overall)")
 
     @property
     def advice(self) -> tuple[Advice, ...]:

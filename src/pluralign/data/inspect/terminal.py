@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pluralign.data.inspect.inspection import Inspection
     from pluralign.data.inspect.spread import Spread
 
-_MOST_COLUMNS, _MOST_PAIRS = 8, 10
+_MOST_COLUMNS, _MOST_PAIRS, _MOST_ROWS = 8, 10, 30
 
 
 def rendered(seen: Inspection, width: int) -> str:
@@ -113,11 +113,18 @@ def _by_size(counts: Mapping[int, int]) -> dict[str, int]:
     return {f"{size} in": num for size, num in counts.items()}
 
 
+def _more(num: int) -> str:
+    return f" (the first {_MOST_ROWS}; {num - _MOST_ROWS} more with --json)" if num > _MOST_ROWS else ""
+
+
 def _scores(seen: Inspection) -> Table:
+    title = f"Scores{_more(len(seen.objectives))}"
     table = _table(
-        "Scores", "objective", "range", "better", "scored", "mean", "deviation", "missing", "abstained", "r with length"
+        title, "objective", "range", "better", "scored", "mean", "deviation", "missing", "abstained", "r with length"
     )
-    for objective, spread, r in zip(seen.objectives, seen.spreads, seen.length.correlation, strict=True):
+    for objective, spread, r in list(zip(seen.objectives, seen.spreads, seen.length.correlation, strict=True))[
+        :_MOST_ROWS
+    ]:
         name = f"{objective.name} (safety)" if objective.safety else objective.name
         ends = f"{objective.low:g} to {objective.high:g}"
         shares = (_share(spread.missing), _share(spread.abstained)) if _asked(spread) else ("–", "–")
@@ -130,15 +137,14 @@ def _asked(spread: Spread) -> bool:
 
 
 def _pairs(seen: Inspection) -> Table:
-    table = _table(
-        f"Pairs of replies ({seen.pairs.pairs:,})", "objective", "judged", "share of pairs", "tied", "longer wins", "of"
-    )
     facts = seen.pairs
-    for k, name in enumerate(seen.axes):
+    used = [k for k in range(len(seen.axes)) if facts.judged[k]]
+    title = f"Pairs of replies ({facts.pairs:,}){_more(len(used))}"
+    table = _table(title, "objective", "judged", "share of pairs", "tied", "longer wins", "of")
+    for k in used[:_MOST_ROWS]:
         judged = int(facts.judged[k])
-        if judged:
-            shares = (_share(judged / facts.pairs), _share(float(facts.tied[k])), _share(float(facts.longer_wins[k])))
-            _add(table, name, judged, *shares, int(facts.by_length[k]))
+        shares = (_share(judged / facts.pairs), _share(float(facts.tied[k])), _share(float(facts.longer_wins[k])))
+        _add(table, seen.axes[k], judged, *shares, int(facts.by_length[k]))
     return table
 
 
