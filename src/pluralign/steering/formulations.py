@@ -287,7 +287,7 @@ def _cost(option: Formulation, size: tuple[int, int, int], weights: Weights, tru
     if isinstance(option, MixRanks):
         full = sum(_products(term, weights, trunk) for term, _ in option.full)
         low = option.width * sum(_products(term, weights, True) for term in option.low)
-        return full + low + planes + conditions * HANDLED
+        return full + low + 2 * planes - 5.0 * MOVED + conditions * HANDLED  # Z_0 is copied, gradients are summed
     assert isinstance(option, MixLogits)
     full = sum(_products(term, weights, trunk) for group in option.groups for term in group)
     return full + planes + STARTED / len(weights.tensors["base"]) + conditions * (2 * HANDLED + 3.0 * option.width)
