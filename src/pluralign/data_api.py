@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pluralign.errors import ConfigError, DataError
+from pluralign.errors import DataError
 
 if TYPE_CHECKING:
     from pluralign.annotation.ask import Sitting
@@ -65,25 +66,25 @@ def convert(
     conversational: bool = True,
     mapping: str | None = None,
     join: bool = False,
+    on_error: Literal["raise", "skip"] = "raise",
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Convert a file to our records or to a TRL format ('trl-preference' ...); what a format cannot hold is counted.
+    """Convert a file to our records, a TRL format ('trl-preference' ...), trade-off pairs or another view.
 
     `mapping` describes the columns of a table that no reader knows; `join` makes one record of the rows of a prompt.
+    `options` are those of the format (trade-off: num_weights, seed). With on_error="skip" rejected rows go to a side
+    file. Rows are counted: read = kept + rejected; so is what a format cannot hold.
     """
-    from pluralign.data import jsonl
+    from pluralign.data import converting
     from pluralign.data.join import joined
-    from pluralign.data.readers import trl
     from pluralign.data.readers.registry import read
 
-    dataset = read(source, reader, mapping=mapping)
-    dataset = joined(dataset) if join else dataset
-    if to == "pluralign":
-        rows = jsonl.write(out, dataset.records(), dataset.objectives, dataset.licence, dataset.source)
-        return {"rows": rows, "left_out": {}}
-    if not to.startswith("trl-"):
-        raise ConfigError(f"cannot convert to {to!r}; write pluralign or trl-FORMAT, e.g. trl-preference")
-    written = trl.write(out, dataset.records(), to.removeprefix("trl-").replace("-", "_"), conversational)
-    return {"rows": written.num_rows, "left_out": dict(written.left_out)}
+    given = dict(options or {}) | ({} if to == "pluralign" else {"conversational": conversational})
+    dataset = read(source, reader, on_error, mapping)
+    done = converting.convert(joined(dataset) if join else dataset, out, to, given)
+    counts = {"read": done.tally.read, "kept": done.tally.kept, "rejected": done.tally.rejected}
+    side = None if done.rejects is None else str(done.rejects)
+    return {"rows": done.rows, "left_out": dict(done.left_out), **counts, "rejects": side, "told": str(done)}
 
 
 def inspect(
@@ -203,3 +204,11 @@ def split(
         return divide_file(path, out, shares, by, seed, reader)
     with rejects(f"{out}.rejected.jsonl") as tally:
         return divide_file(path, out, shares, by, seed, reader, on_error, tally)
+
+
+def views() -> dict[str, dict[str, Any]]:
+    """What each view of `convert` is: about, paper, options with their defaults."""
+    from pluralign.data.views import find, names
+
+    found = {name: find(name) for name in names()}
+    return {name: {"about": v.about, "paper": v.paper, "options": dict(v.defaults)} for name, v in found.items()}

@@ -48,21 +48,39 @@ class Convert:
     out: Positional[Path]
     """the new file"""
     to: str = "pluralign"
-    """pluralign, or trl-FORMAT (trl-preference, trl-prompt-completion, ...)"""
+    """pluralign, trl-FORMAT (trl-preference, trl-prompt-completion, ...), trade-off, or another view"""
     reader: str = "auto"
     """format of the source"""
     conversational: bool = True
-    """TRL only: lists of messages instead of texts"""
+    """TRL and views: lists of messages instead of texts"""
     map: str | None = None
     """columns of a table that no reader knows: prompt=question,response=answer,helpful=stars"""
     join: bool = False
     """rows about the same prompt become one record: raters of one reply, replies of one prompt"""
 
+    on_error: Literal["raise", "skip"] = "raise"
+    """stop at the first bad row, or write it to a side file with its reason and go on"""
+    num_weights: int = 1
+    """trade-off only: weights drawn for each record"""
+    seed: int = 0
+    """trade-off only: of the drawn weights"""
+    options: tuple[str, ...] = ()
+    """of a view: NAME=VALUE ..."""
+
     def run_(self, allow_extrapolation: bool) -> Outcome:
         """How many rows were written, and what could not be."""
-        value = data_api.convert(self.source, self.out, self.to, self.reader, self.conversational, self.map, self.join)
-        left = f"; left out: {value['left_out']}" if value["left_out"] else ""
-        return value, f"{value['rows']} rows: {self.out}{left}"
+        pairs = [each.partition("=") for each in self.options]
+        if wrong := [name for name, sign, _ in pairs if not sign]:
+            raise ConfigError(f"an option of a view is NAME=VALUE, got {', '.join(wrong)}")
+        given: dict[str, Any] = {name: value for name, _, value in pairs}
+        if self.to == "trade-off":
+            given |= {"num_weights": self.num_weights, "seed": self.seed}
+        elif (self.num_weights, self.seed) != (1, 0):
+            raise ConfigError(f"--num-weights and --seed act with --to trade-off, not with {self.to}")
+        value = data_api.convert(
+            self.source, self.out, self.to, self.reader, self.conversational, self.map, self.join, self.on_error, given
+        )
+        return value, f"{self.out}: {value['told']}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,20 @@ def _objectives(given: list[dict[str, Any]] | None) -> str:
         alike.setdefault((one["direction"], one["low"], one["high"]), []).append(one["name"])
     shown = [f"{', '.join(names)} [{low:g}, {high:g}; {end} is better]" for (end, low, high), names in alike.items()]
     return "; ".join(shown) or "none"
+
+
+@dataclass(frozen=True)
+class Views:
+    """List the views that `data convert --to` writes: what each row is, its paper, its options."""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """Names, papers and options."""
+        value = data_api.views()
+        lines = []
+        for name, about in value.items():
+            options = ", ".join(f"{key}={default}" for key, default in about["options"].items())
+            lines += [f"{name:<17} {about['about']}", *(f"{'':<17} {x}" for x in (f"paper: {about['paper']}", options))]
+        return value, "\n".join(lines)
 
 
 @dataclass(frozen=True)

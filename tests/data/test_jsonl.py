@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import random
 import subprocess
 import sys
@@ -95,7 +97,7 @@ DAMAGED: list[tuple[bytes, str]] = [
     (b"", "is empty"),
     (b"\n \n", "is empty"),
     (ROW + b'{"messages": [{"role": "user", "content": "\xff"}]}', ":2: not UTF-8"),
-    (ROW.decode().encode("utf-16"), ":1: not UTF-8"),
+    (ROW.decode().encode("utf-16"), "is UTF-16 text; convert it"),
     (ROW + b"\xef\xbb\xbf" + ROW, ":2: not valid JSON"),
     (ROW[:-9], ":1: not valid JSON"),
     (ROW + b'"text"', ":2: expected a JSON object, got str"),
@@ -138,14 +140,32 @@ def test_a_byte_order_mark_and_a_header_alone_are_fine(tmp_path: Path) -> None:
     assert list(jsonl.read(path)) == []
 
 
-def test_a_cut_or_false_gzip_stream_is_named_even_when_skipping(tmp_path: Path) -> None:
+def test_a_cut_gzip_stream_is_one_rejected_row_and_the_rows_before_it_stay(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl.gz"
     jsonl.write(path, (scored((num % 5, 0, 0)) for num in range(5000)), OBJECTIVES)
     whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], whole[:-4], ROW, whole[:100] + b"\0" * 50 + whole[150:]):
+    for content in (whole[: len(whole) // 2], whole[:-4], whole[:-8] + bytes(4) + whole[-4:]):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="gzip stream is damaged or cut off"):
-            list(jsonl.read(path, "skip"))
+        with pytest.raises(DataError, match=r"r.jsonl.gz:\d+: the compressed stream is damaged or cut off"):
+            list(jsonl.read(path))
+        tally = Tally()
+        kept = list(jsonl.read(path, "skip", tally))
+        assert tally.rejected == 1 and tally.read == tally.kept + 1 and len(kept) == tally.kept > 1000
+
+
+def test_the_ending_may_be_wrong_and_the_file_in_several_parts(tmp_path: Path) -> None:
+    for name, content in (
+        ("plain.jsonl.gz", HEADER + ROW + ROW),
+        ("packed.jsonl", gzip.compress(HEADER + ROW + ROW)),
+        ("parts.jsonl.gz", gzip.compress(HEADER) + gzip.compress(ROW) + gzip.compress(ROW)),
+        ("b.jsonl.bz2", bz2.compress(HEADER + ROW + ROW)),
+        ("x.jsonl.xz", lzma.compress(HEADER + ROW + ROW)),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert len(list(jsonl.read(tmp_path / name))) == 2
+    (tmp_path / "z.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd" + b"0" * 20)
+    with pytest.raises(DataError, match="zstd -d"):
+        jsonl.read(tmp_path / "z.jsonl.zst")
 
 
 def test_a_line_without_end_is_refused_before_it_fills_memory(tmp_path: Path) -> None:

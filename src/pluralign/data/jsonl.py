@@ -101,15 +101,23 @@ def header_line(objectives: Sequence[Objective], licence: str | None = None, sou
     return lines.dump(header)
 
 
-def _rows(records: Iterable[Record], objectives: Sequence[Objective]) -> Iterator[bytes]:
+def checked(records: Iterable[Record], objectives: Sequence[Objective]) -> Iterator[dict[str, Any]]:
+    """Records as JSON objects that can be read again. Raises DataError naming the record (from 1) that could not."""
     for num, record in enumerate(records, start=1):
         try:
             row = to_json(record)
             from_json(row, objectives)
-            line = lines.dump(row)
         except DataError as error:
             raise DataError(f"record {num} cannot be written: {error.reason}") from error
-        yield line
+        yield row
+
+
+def _rows(records: Iterable[Record], objectives: Sequence[Objective]) -> Iterator[bytes]:
+    for num, row in enumerate(checked(records, objectives), start=1):
+        try:
+            yield lines.dump(row)
+        except DataError as error:
+            raise DataError(f"record {num} cannot be written: {error.reason}") from error
 
 
 def _records(path: str | Path, header: Header | None, on_error: OnError, tally: Tally) -> Iterator[Record]:
@@ -125,6 +133,11 @@ def _declared(path: str | Path) -> Header | None:
     row = first_row(path)
     if "pluralign" not in row:
         return None
+    return header_of(row, path)
+
+
+def header_of(row: dict[str, Any], path: str | Path) -> Header:
+    """The header in a file's first row. Raises DataError, FormatVersionError for a newer file."""
     try:
         return _header(row, path)
     except DataError as error:

@@ -1,14 +1,16 @@
-"""JSON lines as a stream: one row in memory at a time, plain or gzip (by the file's ending), damage named by line."""
+"""JSON lines as a stream: one row in memory at a time, plain or packed, damage named by line."""
 
 from __future__ import annotations
 
+import bz2
+import codecs
 import contextlib
 import gzip
 import io
 import json
+import lzma
 import zlib
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -16,45 +18,74 @@ from pluralign.errors import DataError
 from pluralign.storage import atomic_file
 
 LONGEST_LINE = 64 * 2**20
-_BOM = b"\xef\xbb\xbf"
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError)
+"""What unpacking raises for a damaged stream, besides an OSError without a number."""
 _GZIP_LEVEL = 1  # a fifth larger than the default 9, in a sixth of the time
 
 
-def raw(path: str | Path) -> Iterator[tuple[int, bytes]]:
+def raw(path: str | Path) -> Iterator[tuple[int, bytes | DataError]]:
     """The non-blank lines of a file with their numbers (from 1). A leading byte-order mark is dropped.
 
-    Raises DataError for a file that cannot be read, a damaged or cut gzip stream, a line above 64 MiB, or no line.
+    What cannot be a row stands as its DataError: a line above 64 MiB, and the place where a compressed stream is
+    damaged or cut off (the rows before it are good). Raises DataError for a file that cannot be read, or without a line.
     """
     found = False
-    for line, content in _numbered(Path(path)):
-        if content.strip():
+    for line, content in numbered(Path(path)):
+        if isinstance(content, DataError) or content.strip():
             found = True
             yield line, content
     if not found:
         raise DataError("is empty; expected one JSON object per line", path=path)
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+def numbered(path: Path) -> Iterator[tuple[int, bytes | DataError]]:
+    """All lines of a file, as `raw`; blank ones too."""
     line = 0
     try:
-        with _open(path) as file:
-            for line, content in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), b""), start=1):
-                yield line, _checked(content, line, path)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        reason = f"the gzip stream is damaged or cut off ({error}); fetch the file again"
-        raise DataError(reason, path=path, line=line + 1) from error
+        with open_bytes(path) as file:
+            for line, content in enumerate(_bounded(file), start=1):
+                yield line, _without_mark(content, path) if line == 1 else content
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+        if error.errno is not None:
+            raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+        yield line + 1, _damaged(error)  # gzip and bz2 tell of damage by an OSError without a number
+    except DAMAGE as error:
+        yield line + 1, _damaged(error)
 
 
-def _checked(content: bytes, line: int, path: Path) -> bytes:
-    if len(content) > LONGEST_LINE:
-        raise DataError(f"the line is longer than {LONGEST_LINE >> 20} MiB", path=path, line=line)
-    return content.removeprefix(_BOM) if line == 1 else content
+def _damaged(error: Exception) -> DataError:
+    return DataError(f"the compressed stream is damaged or cut off ({error}); fetch the file again")
 
 
-def _open(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+def _bounded(file: BinaryIO) -> Iterator[bytes | DataError]:
+    """The lines of a file; of one that is too long only that it is."""
+    while content := file.readline(LONGEST_LINE + 1):
+        if len(content) <= LONGEST_LINE:
+            yield content
+            continue
+        while content and not content.endswith(b"\n"):
+            content = file.readline(1 << 20)
+        yield DataError(f"the line is longer than {LONGEST_LINE >> 20} MiB")
+
+
+def _without_mark(content: bytes | DataError, path: Path) -> bytes | DataError:
+    if isinstance(content, DataError):
+        return content
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError("is UTF-16 text; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)", path=path)
+    return content.removeprefix(codecs.BOM_UTF8)
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """A file as bytes, unpacked by what it is, whatever its ending: gzip (also in several parts), bz2 and xz; zstd is
+    refused by name (DataError)."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"\x28\xb5\x2f\xfd"):
+        raise DataError("is packed with zstd; unpack it first (zstd -d), or pack it with gzip", path=path)
+    openers: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+    opener = next((each for magic, each in openers.items() if start.startswith(magic)), None)
+    return cast(BinaryIO, path.open("rb") if opener is None else opener(path, "rb"))
 
 
 def parse(content: bytes) -> dict[str, Any]:

@@ -49,10 +49,10 @@ class View:
         if unknown:
             allowed = ", ".join(self.defaults) or "none"
             raise ConfigError(f"the view {self.name} has no option {', '.join(unknown)}; allowed are: {allowed}")
-        return {**self.defaults, **{name: _read(name, value, self.defaults[name]) for name, value in options.items()}}
+        return {**self.defaults, **{name: read_option(name, value, self.defaults[name]) for name, value in options.items()}}
 
 
-def _read(name: str, value: Any, default: Any) -> Any:
+def read_option(name: str, value: Any, default: Any) -> Any:
     """A value as it is, or its text read as the type of the default."""
     if not isinstance(value, str) or isinstance(default, str):
         return value
