@@ -43,7 +43,7 @@ ROWS: list[tuple[str, bool, Row]] = [
     ("preference", True, {"prompt": [ASK], "chosen": [YES, ASK, YES], "rejected": [YES, ASK, NO]}),
     ("preference", True, {"prompt": [ASK], "chosen": [YES], "rejected": [NO], "objective": "helpful"}),
     ("preference_implicit", False, {"chosen": "The sky is blue.", "rejected": "The sky is green."}),
-    ("preference_implicit", False, {"chosen": "\n\nHuman: q\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nAssistant:"}),
+    ("preference_implicit", False, {"chosen": "Human: q\n\nAssistant: yes", "rejected": "Human: q\n\nAssistant:"}),
     ("preference_implicit", True, {"chosen": [SYSTEM, ASK, YES], "rejected": [SYSTEM, ASK, NO]}),
     ("preference_implicit", True, {"chosen": [ASK, YES], "rejected": [ASK, YES]}),
     ("unpaired_preference", False, {"prompt": "The sky is", "completion": " blue.", "label": True}),

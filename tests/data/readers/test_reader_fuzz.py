@@ -28,6 +28,7 @@ OTHERS: list[tuple[str, list[Row]]] = [
     ("trl", [PREFERENCE | {"objective": "kind", "margin": 2}]),
     ("trl", [{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}], "label": True}]),
     ("jsonl", [{"messages": [{"role": "user", "content": "q"}], "responses": [{"text": "a", "scores": {"kind": 1, "brief": None}}]}]),
+    ("polis_export", [{"participant": 3, "group-id": 0, "n-votes": 2, "0": 1, "1": -1, "2": None}]),
     ("mapping", [{"prompt": "q", "answer": "a", "stars": "4"}]),
 ]  # fmt: skip
 SEEDS: dict[str, list[list[Row]]] = {}
@@ -87,6 +88,12 @@ def files(draw: st.DrawFn, name: str) -> list[str]:
     ]
 
 
+def laid(folder: Path, lines: list[str]) -> Path:
+    """The lines as a file, with what some readers look for beside it."""
+    (folder / "comments.csv").write_text("comment-id,comment-body\n0,a\n1,b\n2,c\n")
+    return write(folder, *lines)
+
+
 def opened(path: Path, name: str, on_error: Any) -> Dataset:
     if name == "mapping":
         from pluralign.data.readers import mapping
@@ -108,7 +115,7 @@ def test_every_reader_is_here() -> None:
 @settings(max_examples=12)
 def test_each_row_is_kept_or_rejected(name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     lines = data.draw(files(name))
-    path = write(tmp_path_factory.mktemp("fuzz"), *lines)
+    path = laid(tmp_path_factory.mktemp("fuzz"), lines)
     dataset, tally = opened(path, name, "skip"), Tally()
     for record in dataset.records(tally):
         assert tally.read == tally.kept + tally.rejected
@@ -133,7 +140,7 @@ def test_a_first_row_of_anything(name: str, data: st.DataObject, tmp_path_factor
             st.sampled_from(SEEDS[name]).flatmap(lambda rows: spoiled(rows[0])),
         )
     )
-    path = write(tmp_path_factory.mktemp("fuzz"), json.dumps(row))
+    path = laid(tmp_path_factory.mktemp("fuzz"), [json.dumps(row)])
     try:
         registry.read(path).count()
         opened(path, name, "skip").count()
