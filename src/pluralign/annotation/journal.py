@@ -85,6 +85,8 @@ def _event(path: Path, line: int, row: dict[str, Any]) -> Event:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The whole lines of the file; a last line without its line feed was never finished."""
     for line, content in lines.raw(path):
+        if isinstance(content, DataError):
+            raise content
         if not content.endswith(b"\n"):
             return
         with _located(path, line):
