@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pluralign.errors import ConfigError, PluralignError
 
-DATA_ACTIONS = ("inspect", "validate", "convert", "sample", "split", "annotate", "forget", "readers")
+DATA_ACTIONS = ("inspect", "validate", "convert", "sample", "split", "annotate", "forget", "readers", "views")
 VERBS = {
     "demo": "the main job in three minutes, on the shipped lab",
     "train": "train a method: pluralign train METHOD --data FILE --model MODEL --out RUN",
@@ -30,7 +30,7 @@ VERBS = {
     "data": f"look after data: pluralign data {'|'.join(DATA_ACTIONS)}",
     "methods": "list the methods",
     "results": "repeat the lab's results table (docs/results.md)",
-    "bench": "measure speed: pluralign bench train [--json FILE]",
+    "bench": "measure speed: pluralign bench train|data [--json FILE]",
 }
 EPILOGUE = (
     "Everywhere: --quiet (warnings only), --json (machine-readable result), --debug (traceback). With sample and export: "
@@ -288,7 +288,7 @@ _COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
     "score": _call("Score"),
     "export": _call("Export"),
     "results": _call("Results"),
-    "bench": _actions("bench", "commands", train="BenchTrain"),
+    "bench": _actions("bench", "commands", train="BenchTrain", data="BenchData"),
 }
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ class Views:
         value = data_api.views()
         lines = []
         for name, about in value.items():
-            options = ", ".join(f"{key}={default}" for key, default in about["options"].items())
+            options = ", ".join(f"{key}={default}" for key, default in about["options"].items()).replace("\n", "\\n")
             lines += [f"{name:<17} {about['about']}", *(f"{'':<17} {x}" for x in (f"paper: {about['paper']}", options))]
         return value, "\n".join(lines)
 

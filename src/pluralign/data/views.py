@@ -49,7 +49,10 @@ class View:
         if unknown:
             allowed = ", ".join(self.defaults) or "none"
             raise ConfigError(f"the view {self.name} has no option {', '.join(unknown)}; allowed are: {allowed}")
-        return {**self.defaults, **{name: read_option(name, value, self.defaults[name]) for name, value in options.items()}}
+        return {
+            **self.defaults,
+            **{name: read_option(name, value, self.defaults[name]) for name, value in options.items()},
+        }
 
 
 def read_option(name: str, value: Any, default: Any) -> Any:
@@ -78,7 +81,7 @@ _ALL = (
     View(
         "min-margin",
         "the power set's pairs, those that differ enough on every objective of the set",
-        "after CMPO, Manyika 2024, 4.1",
+        "after the ties of CMPO, Manyika 2024",
         view_rows.min_margin_rows,
         {"least": 0.0, "best_only": True, **_TALK},
     ),

@@ -71,14 +71,14 @@ class _Poll:
 def _polls(records: Iterable[Record], ungrouped: bool) -> dict[tuple[Message, ...], _Poll]:
     polls: dict[tuple[Message, ...], _Poll] = {}
     for record in records:
-        for response in record.responses:
-            for vote in response.votes:
-                group = vote.rater.group if vote.rater else None
-                if group is not None or ungrouped:
-                    poll = polls.setdefault(record.messages, _Poll())
-                    poll.groups[group] = None
-                    poll.votes[response.text, group] += vote.count if vote.choice != "pass" else 0
-                    poll.agree[response.text, group] += vote.count if vote.choice == "agree" else 0
+        for text, vote in ((response.text, vote) for response in record.responses for vote in response.votes):
+            group = vote.rater.group if vote.rater else None
+            if group is None and not ungrouped:
+                continue
+            poll = polls.setdefault(record.messages, _Poll())
+            poll.groups[group] = None
+            poll.votes[text, group] += vote.count if vote.choice != "pass" else 0
+            poll.agree[text, group] += vote.count if vote.choice == "agree" else 0
     return polls
 
 
@@ -89,11 +89,10 @@ def principles(records: Iterable[Record], top: int | None = None, threshold: flo
     for a judge is the next step of the paper, and a person's or a model's.
     """
     found: dict[str, float] = {}
-    for record in records:
-        for response in record.responses:
-            score = response.scores.get(OBJECTIVE)
-            if score is not None:
-                found[response.text] = max(score, found.get(response.text, 0.0))
+    for response in (response for record in records for response in record.responses):
+        score = response.scores.get(OBJECTIVE)
+        if score is not None:
+            found[response.text] = max(score, found.get(response.text, 0.0))
     ordered = sorted(found.items(), key=lambda item: -item[1])
     return ordered[:top] if top is not None else [item for item in ordered if item[1] >= threshold]
 

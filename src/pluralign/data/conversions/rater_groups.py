@@ -179,10 +179,10 @@ _Answer = tuple[Rater | None, Hashable, float]
 def _of_replies(record: Record, ranges: Mapping[str, tuple[float, float]]) -> Iterator[_Answer]:
     for response in record.responses:
         for rating in response.ratings:
-            for name, score in rating.scores.items():
-                if score is not None and name in ranges:
-                    low, high = ranges[name]
-                    yield rating.rater, (response.text, name), 2 * (score - low) / (high - low) - 1
+            known = [(name, x) for name, x in rating.scores.items() if x is not None and name in ranges]
+            for name, score in known:
+                low, high = ranges[name]
+                yield rating.rater, (response.text, name), 2 * (score - low) / (high - low) - 1
         yield from ((vote.rater, response.text, _CHOICES[vote.choice]) for vote in response.votes)
 
 

@@ -78,7 +78,9 @@ def fit(records: Iterable[Record], objectives: Sequence[Objective], tail: float 
             flat.extend(score_row(response, objectives))
     columns = (np.frombuffer(flat, dtype=np.float64).reshape(-1, len(objectives)) * direction_signs(objectives)).T
     kept = [column[~np.isnan(column)] for column in columns]
-    still = [name for name, scores in zip(names(objectives), kept, strict=True) if not scores.size or not np.ptp(scores)]
+    still = [
+        name for name, scores in zip(names(objectives), kept, strict=True) if not scores.size or not np.ptp(scores)
+    ]
     if still:
         raise DataError(f"{', '.join(still)}: the scores do not vary (or there are none); leave these objectives out")
     mean, deviation = [float(scores.mean()) for scores in kept], [float(scores.std()) for scores in kept]
