@@ -76,6 +76,7 @@ COMMENTS: Row = {
     "by_group": {"0": {"agree": 4, "disagree": 0, "pass": 2}, "none": {"agree": 1, "disagree": 1, "pass": 0}},
 }  # fmt: skip
 VOTES: Row = {"conversation": "town.2", "participant": 3, "group": "0", "votes": {"7": 1, "8": -1, "9": 0}}
+EXPORT: Row = {"participant": 3, "group-id": 0, "n-votes": 2, "7": 1, "8": -1, "9": None}
 OFFENCE: Row = {"item_id": 9, "user_id": "2", "text": "you fool", "offensiveness": 4.0, "gender": "Woman", "age": ">65"}
 CRITIQUE_RELEASE: Row = {
     "id": 4,
@@ -93,7 +94,7 @@ SAMPLES: list[tuple[str, Row]] = [
     ("ranked_replies", RANKED), ("moral_choices", MORAL), ("moral_choices", MORAL_RELEASE), ("policy_questions", POLICY),
     ("global_opinions", OPINIONS), ("global_opinions", OPINIONS_HUB), ("persona_statements", PERSONA),
     ("personality_items", ITEM), ("toxicity_prompts", TOXICITY), ("toxicity_prompts", TOXICITY_HUB),
-    ("prompts", PROMPTS), ("polis_comments", COMMENTS), ("polis_votes", VOTES), ("rater_table", OFFENCE),
+    ("prompts", PROMPTS), ("polis_comments", COMMENTS), ("polis_votes", VOTES), ("polis_export", EXPORT), ("rater_table", OFFENCE),
     ("critiques", CRITIQUE_RELEASE),
 ]  # fmt: skip
 
@@ -102,6 +103,7 @@ def write(folder: Path, *rows: Row | str) -> Path:
     """The rows as JSON lines; the words that the Polis votes need stand beside them."""
     comments = [COMMENTS | {"comment_id": name, "text": f"comment {name}"} for name in ("7", "8", "9")]
     (folder / "comments.jsonl").write_text("".join(json.dumps(row) + "\n" for row in comments), encoding="utf-8")
+    (folder / "comments.csv").write_text("comment-id,comment-body\n7,a\n8,b\n9,c\n", encoding="utf-8")
     path = folder / "rows.jsonl"
     lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")

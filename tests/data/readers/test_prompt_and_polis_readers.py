@@ -79,7 +79,8 @@ def test_a_participant_votes_on_comments(tmp_path: Path) -> None:
 
 def test_votes_without_their_comments(tmp_path: Path) -> None:
     path = write(tmp_path, VOTES)
-    (tmp_path / "comments.jsonl").unlink()
+    for name in ("comments.jsonl", "comments.csv"):
+        (tmp_path / name).unlink()
     with pytest.raises(DataError, match="put it there, with the columns conversation, topic, comment_id, text"):
         registry.read(path)
     (tmp_path / "comments.jsonl").write_text('{"conversation": "x"}')
