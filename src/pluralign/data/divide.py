@@ -140,7 +140,7 @@ def _count(counts: Divided, name: str, num: Counter[str]) -> None:
 def _check(counts: Divided, by: str, path: str | Path) -> None:
     if by != "prompt" and not set(counts.records) - {UNATTRIBUTED}:
         named = {"annotator": "an annotator", "group": "a group"}.get(by, f"a demographic called {by!r}")
-        raise DataError(f"no feedback names {named} of its rater; split by prompt instead", path=path)
+        raise DataError(f"no feedback names {named} of its rater; split by prompt, or by what raters do say", path=path)
     divided = sum((+num for num in counts.feedback.values()), Counter[str]())
     assert divided == +counts.given, "what goes in comes out"
 
