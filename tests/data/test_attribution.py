@@ -154,7 +154,9 @@ def test_each_part_has_its_own_people_and_their_mean() -> None:
     response = Response(
         "r", {"kind": 3.0, "brief": 1.0}, ratings((ANN, 4.0), (BOB, 2.0)), (Comment("hm", None, BOB), Comment("so"))
     )
-    record = one(response, Comparison(0, 1, "first", rater=ANN), Comparison(0, 1, "tie"), extra={"workers": ["ann", "bob"]})
+    record = one(
+        response, Comparison(0, 1, "first", rater=ANN), Comparison(0, 1, "tie"), extra={"workers": ["ann", "bob"]}
+    )
     seed = seed_that_separates("ann", "bob", by="annotator")
     parts, counts = divided(record, "annotator", seed)
     assert parts["train"].responses[0] == Response("r", {"kind": 4.0}, ratings((ANN, 4.0)))
