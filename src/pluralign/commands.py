@@ -178,6 +178,30 @@ class Results:
 
 
 @dataclass(frozen=True)
+class BenchData:
+    """Rated replies to trade-off pairs at several sizes: CPU time, peak memory, and whether the cost is linear."""
+
+    sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    """replies"""
+    json_file: Annotated[Path | None, arg(name="json")] = None
+    """write everything to this file (`--json` alone prints it)"""
+    markdown: Path | None = None
+    """write the table to this page"""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """Everything measured, and the page."""
+        from pluralign.bench import data
+        from pluralign.storage import write_json
+
+        found, command = data.bench_data(self.sizes), "pluralign bench data"
+        if self.json_file is not None:
+            write_json(self.json_file, found)
+        if self.markdown is not None:
+            data.write(found, self.markdown, command)
+        return found, data.page(found, command)
+
+
+@dataclass(frozen=True)
 class BenchTrain:
     """Our training step against TRL's: equality first, then speed, memory and ratios (docs/bench.md)."""
 

@@ -92,22 +92,24 @@ def load_data(
     limit: int | None = None,
     seed: int = 0,
     mapping: str | None = None,
+    side: Path | None = None,
 ) -> Data:
-    """Read a file; `limit` draws so many records by the seed. Raises DataError, ConditionError (unknown objective)."""
+    """Read a file; `limit` draws so many records by the seed; rejected rows go to the file `side`. Raises DataError, ConditionError (unknown objective)."""
     import numpy as np
 
     from pluralign.data.dataset import Tally
     from pluralign.data.readers.registry import read
+    from pluralign.data.rejects import rejects
 
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be at least 1 record, got {limit}; leave it out to use all")
     if seed < 0:
         raise ConfigError(f"a seed is a non-negative integer, got {seed}")
     dataset = read(path, reader, on_error, mapping)
-    tally = Tally()
-    records = list(dataset.records(tally))
+    with contextlib.nullcontext(Tally()) if side is None else rejects(side) as tally:
+        records = list(dataset.records(tally))
     if tally.rejected:
-        log.warning("%s: %s", path, tally)
+        log.warning("%s: %s%s", path, tally, "" if side is None else f"\nrejected rows with their reasons: {side}")
     if not records:
         why = (
             f"holds no usable record: {tally}" if tally.rejected else "holds no records; give a file with at least one"
@@ -146,7 +148,8 @@ def train(method: Method | str, options: TrainOptions, command: str = "") -> Pol
         _discarded_if_not_begun(run),
     ):
         wanted = (options.objectives, options.limit, options.seed, options.map)
-        data = load_data(options.data, options.reader, options.on_error, *wanted)
+        side = options.out / "rejected.jsonl" if options.on_error == "skip" else None
+        data = load_data(options.data, options.reader, options.on_error, *wanted, side=side)
         held_out = _held_out(options, data)
         policy = _fresh_policy(built, options, data)
         policy = built.train(policy, TrainingData(data.records, data.objectives, held_out), run)
