@@ -74,9 +74,7 @@ def about(name: str) -> dict[str, Any]:
     }
 
 
-def read(
-    path: str | Path, reader: str = "auto", on_error: OnError = "raise", mapping: str | None = None
-) -> Dataset:
+def read(path: str | Path, reader: str = "auto", on_error: OnError = "raise", mapping: str | None = None) -> Dataset:
     """A file as a re-iterable, streamed dataset; "auto" chooses the reader by the first row's columns.
 
     `mapping` describes the columns of a table that no reader knows, "prompt=question,response=answer" (see
