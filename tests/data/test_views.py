@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,33 @@ def test_preference_rows_read_back_as_trl(tmp_path: Path) -> None:
     lines.write(path, map(lines.dump, views.find("power-set")(RECORDS, OBJECTIVES)))
     found = [(one.responses[0].text, one.extra["weights"]) for one in read(path)]
     assert found[0] == ("r0", {"helpful": 1.0, "brief": 0.0, "kind": 0.0}) and found[1][0] == "r1"
+
+
+class Passes:
+    """Records that count how often they are begun."""
+
+    def __init__(self) -> None:
+        self.num = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        self.num += 1
+        return iter([scored((4, 1, 2)), scored((2, 3, 0))])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "num"),
+    [
+        ("reward-prefix", {}, 2),
+        ("feedback-words", {"scope": "global"}, 2),
+        ("feedback-words", {}, 1),
+        ("rating-strings", {}, 1),
+    ],
+)
+def test_records_are_read_as_often_as_needed_and_never_only_looked_at(
+    name: str, options: dict[str, str], num: int
+) -> None:
+    records = Passes()
+    assert len(list(views.find(name)(records, OBJECTIVES, options))) == 2 and records.num == num
 
 
 def test_two_passes_refuse_a_one_way_iterator() -> None:

@@ -40,7 +40,7 @@ class View:
 
         Raises ConfigError for an unknown option, or for records that cannot be read twice where that is needed.
         """
-        if self.passes > 1 and iter(records) is records:
+        if self.passes > 1 and isinstance(records, Iterator):
             raise ConfigError(f"the view {self.name} reads the records twice: give a list or a Dataset, no iterator")
         return self.rows(records, objectives, self._settled(options or {}))
 

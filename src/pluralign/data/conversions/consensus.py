@@ -41,7 +41,7 @@ def consensus(records: Iterable[Record], per_group: bool = True, ungrouped: bool
     without a counted vote stay unscored. Raises ConfigError for a one-way iterator, DataError for a reply that has
     this score already, or when no vote has a group.
     """
-    if iter(records) is records:
+    if isinstance(records, Iterator):
         raise ConfigError("consensus needs two passes: give a list or a Dataset, not an iterator")
     polls = _polls(records, ungrouped)
     if not any(poll.groups for poll in polls.values()):

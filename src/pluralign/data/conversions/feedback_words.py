@@ -53,7 +53,7 @@ def feedback_words(
             rewards = _rewards(record, objectives, factor)
             yield from _worded(record, iter(quantiles(rewards, len(words), ties, rule)), words)
         return
-    if iter(records) is records:
+    if isinstance(records, Iterator):
         raise ConfigError("global quantiles need two passes: give a list or a Dataset, not an iterator")
     pool = array("d")
     for record in records:

@@ -40,7 +40,7 @@ def per_rater(
     `shrinkage` is κ >= 0, in ratings; a rater whose s_r is 0 is shifted only. Raises ConfigError for a one-way
     iterator, another kind, or a bad κ.
     """
-    if iter(records) is records:
+    if isinstance(records, Iterator):
         raise ConfigError("per-rater standardisation needs two passes: give a list or a Dataset, not an iterator")
     if kind not in KINDS or not (math.isfinite(shrinkage) and shrinkage >= 0):
         raise ConfigError(f"kind is one of {', '.join(KINDS)}, shrinkage from 0; got {kind!r} and {shrinkage}")
