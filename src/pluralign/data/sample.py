@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pluralign.data.attribution import feedback
 from pluralign.data.dataset import Dataset, Tally
 from pluralign.data.evidence import aggregate
 from pluralign.data.record import Rater, Record
@@ -69,22 +70,16 @@ def _objectives(record: Record) -> tuple[str, ...]:
     return tuple(sorted(scored | {name for name in compared if name is not None}))
 
 
-def raters(record: Record) -> Iterator[Rater]:
-    """Everybody who said something about a record, once per judgement."""
-    found: list[Rater | None] = [item.rater for item in record.comparisons]
-    found += [item.rater for item in record.rankings]
-    for response in record.responses:
-        found += [item.rater for item in response.ratings] + [item.rater for item in response.comments]
-        found += [item.rater for item in response.spans] + [item.rater for item in response.votes]
-    return (rater for rater in found if rater is not None)
+def _raters(record: Record) -> Iterator[Rater]:
+    return (item.rater for _, item in feedback(record) if item.rater is not None)
 
 
 def _annotators(record: Record) -> tuple[str, ...]:
-    return tuple(sorted({rater.id for rater in raters(record) if rater.id is not None}))
+    return tuple(sorted({rater.id for rater in _raters(record) if rater.id is not None}))
 
 
 def _groups(record: Record) -> tuple[str, ...]:
-    return tuple(sorted({rater.group for rater in raters(record) if rater.group is not None}))
+    return tuple(sorted({rater.group for rater in _raters(record) if rater.group is not None}))
 
 
 def _languages(record: Record) -> tuple[str, ...]:

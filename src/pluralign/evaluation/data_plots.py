@@ -13,7 +13,7 @@ from pluralign.data.inspect.inspection import Inspection
 from pluralign.data.inspect.spread import Spread
 from pluralign.data.objective import Objective
 from pluralign.evaluation.canvas import GREY, INK, bare, new_figure, png
-from pluralign.evaluation.palette import colour, text_colour
+from pluralign.evaluation.palette import LIGHT, colour, text_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def _histogram(axes: Axes, objective: Objective, spread: Spread, k: int) -> None
     else:
         axes.stairs(counts, spread.histogram["edges"], fill=True, color=colour(k))
     axes.axvline(spread.mean, color=INK, lw=1.1, ls=(0, (4, 3)))
-    axes.set_xlim(objective.low - 0.08 * span, objective.high + 0.08 * span)
+    axes.set_xlim(objective.low - 0.11 * span, objective.high + 0.11 * span)
     wanted = " (lower is better)" if objective.direction == "lower" else ""
     axes.set_title(f"{objective.name}{wanted}", fontsize=9, loc="left", color=text_colour(k))
 
@@ -136,7 +136,8 @@ def _by_length(axes: Axes, seen: Inspection) -> None:
         known = np.flatnonzero(seen.length.num[:, k] >= _LEAST_REPLIES)
         if len(known):
             share = (seen.length.mean[known, k] - objective.low) / (objective.high - objective.low)
-            axes.plot(known, share, "o-", color=colour(k), lw=1.5, ms=3.5, label=objective.name)
+            style = "-" if k < len(LIGHT) else (0, (4, 2))  # colours repeat
+            axes.plot(known, share, marker="o", ls=style, color=colour(k), lw=1.5, ms=3.5, label=objective.name)
     steps = seen.length.at_least
     axes.set_xticks(range(len(steps)), [f"{step}+" for step in steps])
     axes.set_ylim(-0.05, 1.05)

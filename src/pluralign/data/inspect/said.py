@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations, count
 
+from pluralign.data.attribution import feedback
 from pluralign.data.inspect.look import Look, key
 from pluralign.data.inspect.store import Store
 from pluralign.data.objective import Objective, names
@@ -55,10 +56,9 @@ class Said:
         several = sum(rating.rater is None for rating in response.ratings) > 1
         for rating in response.ratings:
             if rating.rater is not None or several:
-                who = self._who(rating.rater)
-                for name, score in rating.scores.items():
-                    if score is not None:
-                        yield self.place[name], unit, who, self._party(rating.rater), score
+                who, party = self._who(rating.rater), self._party(rating.rater)
+                known = ((name, score) for name, score in rating.scores.items() if score is not None)
+                yield from ((self.place[name], unit, who, party, score) for name, score in known)
 
     def _votes(self, unit: int, response: Response) -> Iterator[_Row]:
         for vote in response.votes:
@@ -120,16 +120,7 @@ def _named(rater: str) -> int:
 
 def _judgements(record: Record) -> Iterator[tuple[Rater | None, int]]:
     """Who judged, and how often: a rating, comparison, ranking, comment, marked part or vote is one judgement each."""
-    for compared in record.comparisons:
-        yield compared.rater, 1
-    for ranked in record.rankings:
-        yield ranked.rater, 1
-    for response in record.responses:
-        yield from ((rating.rater, 1) for rating in response.ratings)
-        yield from ((comment.rater, 1) for comment in response.comments)
-        yield from ((span.rater, 1) for span in response.spans)
-        for vote in response.votes:
-            yield vote.rater, vote.count
+    return ((item.rater, item.count if kind == "votes" else 1) for kind, item in feedback(record))
 
 
 def _ranked(record: Record) -> Iterator[Comparison]:
