@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pluralign.data import lines
 from pluralign.errors import DataError
@@ -43,21 +44,22 @@ class _Splitter:
         """The objects of a file."""
         try:
             with lines.open_bytes(path) as file:
-                while chunk := file.read(_CHUNK):
-                    self._rest += chunk
-                    yield from self._scan()
-                    if len(self._rest) > lines.LONGEST_LINE:
-                        size = lines.LONGEST_LINE >> 20
-                        yield self._line, DataError(f"longer than {size} MiB: the rest of the file cannot be read")
-                        return
+                yield from self._chunks(file)
         except lines.DAMAGE as error:
             yield self._line, DataError(f"the compressed stream is damaged or cut off ({error}); fetch the file again")
-            return
         except OSError as error:
             if error.errno is not None:
                 raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
             yield self._line, DataError(f"the compressed stream is damaged or cut off ({error}); fetch the file again")
-            return
+
+    def _chunks(self, file: BinaryIO) -> Iterator[Row]:
+        while chunk := file.read(_CHUNK):
+            self._rest += chunk
+            yield from self._scan()
+            if len(self._rest) > lines.LONGEST_LINE:
+                size = lines.LONGEST_LINE >> 20
+                yield self._line, DataError(f"longer than {size} MiB: the rest of the file cannot be read")
+                return
         yield from self._end()
 
     def _scan(self) -> Iterator[Row]:
