@@ -87,3 +87,8 @@ def test_damage_is_named(tmp_path: Path, name: str, content: bytes | None, says:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=says):
         _read(tmp_path / name)
+
+
+def test_a_table_that_is_not_there_has_no_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
+        _read(tmp_path / "none.csv")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pluralign.data.record import Record, Response, user
-from pluralign.data.split import part, select, split
+from pluralign.data.record import Message, Record, Response, user
+from pluralign.data.split import part, part_of_key, select, split
 from pluralign.errors import ConfigError
 
 PARTS = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -45,3 +45,36 @@ def test_shares_must_be_shares(parts: dict[str, float]) -> None:
 def test_unknown_parts_are_refused() -> None:
     with pytest.raises(ConfigError, match="the parts are train, validation, test"):
         select(RECORDS, "dev", PARTS)
+
+
+def rated(text: str, *others: str, prompt: str = "") -> Record:
+    return Record(user(prompt), tuple(map(Response, (text, *others))))
+
+
+def test_texts_without_a_prompt_are_divided_by_their_words() -> None:
+    """A table of ratings: three raters of each text, one row each; signs of white space do not part them."""
+    table = [rated(f"text {num}{' ' * rater}", prompt=" " * rater) for num in range(1000) for rater in range(3)]
+    by_text: dict[str, set[str]] = {}
+    counts = dict.fromkeys(PARTS, 0)
+    for name, record in split(table, PARTS, seed=3):
+        by_text.setdefault(record.responses[0].text.strip(), set()).add(name)
+        counts[name] += 1
+    assert len(by_text) == 1000 and all(len(parts) == 1 for parts in by_text.values())
+    assert all(abs(counts[name] / 3000 - share) < 0.05 for name, share in PARTS.items())
+
+
+def test_several_replies_without_a_prompt_decide_together_in_any_order() -> None:
+    for num in range(50):
+        pair = [rated(f"a {num}", f"b {num}"), rated(f"b {num}", f"a {num}")]
+        assert len({name for name, _ in split(pair, PARTS)}) == 1
+
+
+def test_the_parts_of_ordinary_prompts_are_those_of_their_turns() -> None:
+    """As they always were: replies change nothing where the prompt has words, nor where there are no replies."""
+    for num in range(50):
+        turns = (Message("system", ""), *user(f"question {num}"))
+        expected = part_of_key([["system", ""], ["user", f"question {num}"]], PARTS, seed=2)
+        records = [Record(turns, (Response(f"{num} {side}"),)) for side in "ab"]
+        assert {name for name, _ in split(records, PARTS, seed=2)} == {expected}
+    empty = [Record(user("")), rated(" ")]
+    assert {name for name, _ in split(empty, PARTS, seed=2)} == {part_of_key([["user", ""]], PARTS, seed=2)}

@@ -22,7 +22,7 @@ from pluralign.data.dataset import OnError, Tally
 from pluralign.data.readers.registry import read
 from pluralign.data.record import Rater, Record
 from pluralign.data.record_json import to_json
-from pluralign.data.split import check_shares, part, part_of_key
+from pluralign.data.split import check_shares, part_of_key, part_of_record
 from pluralign.errors import ConfigError, DataError
 from pluralign.storage import atomic_folder
 
@@ -71,7 +71,7 @@ def divide_file(
     """Write one record file per part into the new folder `out`, all or none; returns the counts.
 
     `by` is prompt, annotator, group, or the name of something in the raters' demographics. The part is a function of
-    the prompt's or the person's key and of the seed. Raises ConfigError, DataError (nobody is named), StorageError.
+    the prompt's (see `split`) or the person's key and of the seed. Raises ConfigError, DataError (nobody is named), StorageError.
     """
     check_shares(fractions)
     dataset = read(path, reader, on_error)
@@ -98,7 +98,7 @@ def divide(
     everything = attribution.restrict(record, lambda rater: True, nameless=True)[1]
     counts.given.update(everything)
     if by == "prompt":
-        name = part(record.messages, fractions, seed)
+        name = part_of_record(record, fractions, seed)
         _count(counts, name, everything)
         yield name, record
         return

@@ -69,7 +69,7 @@ def _header(texts: _Texts, separator: str, path: Path) -> tuple[Iterator[list[st
     except StopIteration:
         raise DataError("is empty; expected a header and at least one row", path=path) from None
     except DataError as error:
-        raise DataError(error.reason, path=path, line=texts.line) from error
+        raise DataError(error.reason, path=path, line=texts.line or None) from error  # no line: no file
     except csv.Error as error:
         raise DataError(f"the header is not readable: {error}", path=path, line=texts.line) from error
     if len(set(header)) != len(header):
