@@ -7,10 +7,12 @@ records, not of how many are judged at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from pluralign.data.conversions.trade_off import judged, weighed
 from pluralign.data.evidence import Array, direction_signs, evidence
 from pluralign.data.group import Group, Preference
 from pluralign.data.objective import Objective, names
-from pluralign.data.record import Record
+from pluralign.data.record import Record, Scores
 from pluralign.errors import ConfigError, DataError
 
 _AT_A_TIME = 512
@@ -97,7 +99,9 @@ class Drawn:
 def _batch(batch: list[Record], start: int, objectives: Sequence[Objective], drawn: Drawn) -> Iterator[Pairs]:
     """Plain records in one go, the others each by itself, in order."""
     wanted = names(objectives)
-    plain = [(place, record) for place, record in enumerate(batch, start) if _is_plain(record, wanted)]
+    pick = itemgetter(*wanted)
+    scored = ((place, record, _plain_scores(record, pick)) for place, record in enumerate(batch, start))
+    plain = [(place, record, rows) for place, record, rows in scored if rows]
     together = dict(_together(plain, objectives, drawn)) if plain else {}
     for place, record in enumerate(batch, start):
         found = together[place] if place in together else one_by_one(record, place, objectives, drawn)
@@ -105,25 +109,31 @@ def _batch(batch: list[Record], start: int, objectives: Sequence[Objective], dra
             yield found
 
 
-def _is_plain(record: Record, wanted: Sequence[str]) -> bool:
-    if record.comparisons or record.rankings or not record.responses:
-        return False
-    return all(
-        response.scores.get(name) is not None for response in record.responses for name in wanted
-    )  # the aggregate goes before the raters' ratings, which may be there too
+def _plain_scores(record: Record, pick: Callable[[Scores], Any]) -> list[Any]:
+    """The scores of every reply, where all are known and nothing else is said; empty for other records.
+
+    The aggregate goes before the raters' ratings, which may be there too.
+    """
+    if record.comparisons or record.rankings:
+        return []
+    try:
+        rows = [pick(response.scores) for response in record.responses]
+    except KeyError:
+        return []
+    return [] if any(row is None or (type(row) is tuple and None in row) for row in rows) else rows
 
 
 def _together(
-    plain: list[tuple[int, Record]], objectives: Sequence[Objective], drawn: Drawn
+    plain: list[tuple[int, Record, list[Any]]], objectives: Sequence[Objective], drawn: Drawn
 ) -> Iterator[tuple[int, Pairs]]:
     """The pairs of plain records by their place, from one array operation; nothing where numbers overflow."""
-    wanted, sizes = names(objectives), np.array([len(record.responses) for _, record in plain])
-    rows = [[response.scores[name] for name in wanted] for _, record in plain for response in record.responses]
-    scores = np.array(rows, dtype=np.float64) * direction_signs(objectives)
+    sizes = np.array([len(rows) for _, _, rows in plain])
+    every = np.array([row for _, _, rows in plain for row in rows], dtype=np.float64)
+    scores = every.reshape(-1, len(objectives)) * direction_signs(objectives)
     first, second = np.concatenate([_ends(int(size)) for size in sizes], axis=1)
     owner = np.repeat(np.arange(len(plain)), sizes * (sizes - 1) // 2)
     offset = (np.cumsum(sizes) - sizes)[owner]
-    weights = np.stack([drawn.whole(place) for place, _ in plain])
+    weights = np.stack([drawn.whole(place) for place, _, _ in plain])
     with np.errstate(over="ignore", invalid="ignore"):
         value = weighed(weights[owner], scores[offset + first] - scores[offset + second])
     if not np.isfinite(value).all():
@@ -138,7 +148,7 @@ def _together(
         np.abs(value[pair, condition]).tolist(),
     ]
     listed = weights.tolist()
-    for number, (place, record) in enumerate(plain):
+    for number, (place, record, _) in enumerate(plain):
         own = slice(ends[number - 1] if number else 0, ends[number])
         yield place, Pairs(record, listed[number], *(column[own] for column in columns))
 

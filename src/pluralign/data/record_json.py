@@ -15,6 +15,7 @@ from pluralign.data.check import check
 from pluralign.data.objective import Objective
 from pluralign.data.record import Comment, Comparison, Message, Ranking, Rater, Rating, Record, Response, Span, Vote
 from pluralign.data.strict import (
+    NOWHERE,
     Parser,
     anything,
     boolean,
@@ -41,7 +42,7 @@ def _condition(value: Any, where: str) -> condition.Condition:
 
 
 _word, _any_object, _scores = optional(text), mapping_of(anything), scores
-_message = object_of(Message, {"role": one_of("system", "user", "assistant", "tool"), "content": text})
+_any_message = object_of(Message, {"role": one_of("system", "user", "assistant", "tool"), "content": text})
 _rater = optional(object_of(Rater, {"id": _word, "group": _word, "language": _word, "demographics": mapping_of(text)}))
 _rating = object_of(Rating, {"scores": _scores, "rater": _rater})
 _comment = object_of(Comment, {"text": text, "objective": _word, "rater": _rater})
@@ -61,6 +62,26 @@ _RESPONSE: dict[str, Parser] = {
     "model": _word,
     "extra": _any_object,
 }
+_any_response = object_of(Response, _RESPONSE)
+
+
+def _response(value: Any, where: str) -> Response:
+    """Text and scores alone are most of a large file: they are read without going through every field."""
+    if type(value) is dict and value.keys() == _SCORED and type(value["text"]) is str and where is NOWHERE:
+        return Response(value["text"], scores(value["scores"], NOWHERE))
+    response: Response = _any_response(value, where)
+    return response
+
+
+def _message(value: Any, where: str) -> Message:
+    """As `_response`: most turns are the user's."""
+    if type(value) is dict and value.keys() == _TURN and value["role"] == "user" and type(value["content"]) is str:
+        return Message("user", value["content"])
+    message: Message = _any_message(value, where)
+    return message
+
+
+_SCORED, _TURN = {"text", "scores"}, {"role", "content"}
 _COMPARISON: dict[str, Parser] = {
     "first": index,
     "second": index,
@@ -73,7 +94,7 @@ _COMPARISON: dict[str, Parser] = {
 _RANKING: dict[str, Parser] = {"tiers": tuple_of(tuple_of(index)), "objective": _word, "rater": _rater}
 RECORD: dict[str, Parser] = {
     "messages": tuple_of(_message),
-    "responses": tuple_of(object_of(Response, _RESPONSE)),
+    "responses": tuple_of(_response),
     "comparisons": tuple_of(object_of(Comparison, _COMPARISON)),
     "rankings": tuple_of(object_of(Ranking, _RANKING)),
     "id": text,

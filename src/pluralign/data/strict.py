@@ -18,6 +18,8 @@ Parser = Callable[[Any, str], Any]
 NOWHERE = "(nowhere)"
 """The place of a value whose place is not told."""
 _LONGEST = 60
+_LARGE = 10**300
+"""Whole numbers below are certainly finite floats."""
 
 
 def fail(where: str, allowed: str, given: Any) -> NoReturn:
@@ -70,8 +72,13 @@ def scores(value: Any, where: str) -> dict[str, float | None]:
     for key, item in items.items():
         if type(key) is not str:
             fail(f"a key of {where}", "a text", key)
-        plain = item is None or (type(item) is float and -math.inf < item < math.inf)
-        read[key] = item if plain else number(item, NOWHERE if where is NOWHERE else f"{where}.{key}")
+        kind = type(item)
+        if item is None or (kind is float and -math.inf < item < math.inf):
+            read[key] = item
+        elif kind is int and -_LARGE < item < _LARGE:
+            read[key] = float(item)
+        else:
+            read[key] = number(item, NOWHERE if where is NOWHERE else f"{where}.{key}")
     return read
 
 
