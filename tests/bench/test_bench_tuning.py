@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,12 +84,20 @@ def test_a_trl_step_trains(tmp_path: Path) -> None:
     assert step.trainer.model.get_base_model().config.vocab_size == TINY.vocabulary
 
 
+GROWTH = """
+import torch
+from pluralign.bench import memory
+torch.ones(1 << 26)  # a peak of before is none of the step's
+held = []
+print(memory.growth(lambda: held.append(torch.ones(1 << 25)), steps=2))  # 128 MB each
+assert 0 < memory.resident() < memory.peak() + 10e6  # the kernel counts pages in batches
+"""
+
+
 def test_growth_of_memory() -> None:
-    torch.ones(1 << 26)  # a peak of before is none of the step's
-    held: list[torch.Tensor] = []
-    grown = memory.growth(lambda: held.append(torch.ones(1 << 25)), steps=2)  # 128 MB each
-    assert 200e6 < grown < 300e6 or not allocator.available()
-    assert 0 < memory.resident() < memory.peak() + 10e6  # the kernel counts pages in batches
+    """In a process of its own: another test may have told this one's allocator to keep what is freed."""
+    done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
+    assert 200e6 < int(done.stdout) < 300e6
 
 
 @pytest.mark.slow
