@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pluralign.errors import DataError
+from pluralign.errors import ConfigError
 
 if TYPE_CHECKING:
     from pluralign.annotation.ask import Sitting
@@ -23,32 +23,20 @@ def validate(
     reader: str = "auto",
     on_error: Literal["raise", "skip"] = "skip",
     mapping: str | None = None,
+    unique_ids: bool = False,
+    rejected: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Read a file to its end: reader, objectives, licence, counts, and whether its ratings share a halo.
+    """Read a file to its end: reader, objectives, licence, counts, repeated ids, and whether its ratings share a halo.
 
+    `unique_ids` refuses an id that occurs twice (DataError); `rejected` is a file for the rejected rows.
     `mapping` describes the columns of a table that no reader knows: "prompt=question,response=answer,helpful=stars".
     """
-    from pluralign.data.dataset import Tally
-    from pluralign.data.halo import halo
     from pluralign.data.readers.registry import read
+    from pluralign.data.validating import validate as read_through
 
-    dataset = read(path, reader, on_error, mapping)
-    tally = Tally()
-    for _ in dataset.records(tally):
-        pass
-    if not tally.kept:
-        raise DataError(f"holds no usable record: {tally}", path=path)
-    return {
-        "reader": dataset.reader,
-        "objectives": ", ".join(f"{o.name} [{o.low:g}, {o.high:g}]" for o in dataset.objectives) or "none",
-        "licence": dataset.licence or "not declared",
-        "rows": str(tally),
-        "read": tally.read,
-        "kept": tally.kept,
-        "examples": list(tally.examples),
-        "rejected": tally.rejected,
-        "halo": halo(dataset, dataset.objectives).advice if len(dataset.objectives) > 1 else "only one objective",
-    }
+    if rejected is not None and on_error == "raise":
+        raise ConfigError("rejected rows are written with on_error 'skip'; 'raise' stops at the first of them")
+    return read_through(read(path, reader, on_error, mapping), path, unique_ids, rejected)
 
 
 def readers(name: str = "") -> dict[str, dict[str, Any]]:
@@ -68,19 +56,26 @@ def convert(
     join: bool = False,
     on_error: Literal["raise", "skip"] = "raise",
     options: Mapping[str, Any] | None = None,
+    *,
+    annotator: str | None = None,
+    group: str | None = None,
 ) -> dict[str, Any]:
     """Convert a file to our records, a TRL format ('trl-preference' ...), trade-off pairs or another view.
 
-    `mapping` describes the columns of a table that no reader knows; `join` makes one record of the rows of a prompt.
+    `mapping` describes the columns of a table that no reader knows; `join` makes one record of the rows of a prompt;
+    `annotator` and `group` keep nothing but the feedback of that person, of that group's raters.
     `options` are those of the format (trade-off: num_weights, seed). With on_error="skip" rejected rows go to a side
     file. Rows are counted: read = kept + rejected; so is what a format cannot hold.
     """
     from pluralign.data import converting
     from pluralign.data.join import joined
+    from pluralign.data.personal import only
     from pluralign.data.readers.registry import read
 
-    given = dict(options or {}) | ({} if to == "pluralign" else {"conversational": conversational})
+    given = ({} if to == "pluralign" else {"conversational": conversational}) | dict(options or {})
     dataset = read(source, reader, on_error, mapping)
+    if annotator is not None or group is not None:
+        dataset = only(dataset, annotator, group)
     done = converting.convert(joined(dataset) if join else dataset, out, to, given)
     counts = {"read": done.tally.read, "kept": done.tally.kept, "rejected": done.tally.rejected}
     side = None if done.rejects is None else str(done.rejects)
@@ -208,7 +203,9 @@ def split(
 
 def views() -> dict[str, dict[str, Any]]:
     """What each view of `convert` is: about, paper, options with their defaults."""
+    from pluralign.data import converting
     from pluralign.data.views import find, names
 
     found = {name: find(name) for name in names()}
-    return {name: {"about": v.about, "paper": v.paper, "options": dict(v.defaults)} for name, v in found.items()}
+    listed = {name: {"about": v.about, "paper": v.paper, "options": dict(v.defaults)} for name, v in found.items()}
+    return {converting.TRADE_OFF: converting.about_trade_off(), **listed}

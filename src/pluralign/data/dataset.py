@@ -25,7 +25,8 @@ class Tally:
 
     `reasons` counts rejections by kind (names and numbers blotted out, so that it stays small); `examples` are the
     first five messages in full, with file and line. `sink`, where given, is handed every rejected row: file, line,
-    reason and the row itself (see `rejects`).
+    reason and the row itself (see `rejects`). `line` is where the row stands that was kept last (its number among the
+    rows where a source has no lines).
     """
 
     read: int = 0
@@ -34,11 +35,13 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     sink: Callable[[dict[str, Any]], None] | None = None
+    line: int = 0
 
-    def keep(self) -> None:
+    def keep(self, line: int | None = None) -> None:
         """Count one row that became a record."""
         self.read += 1
         self.kept += 1
+        self.line = self.read if line is None else line
 
     def reject(self, error: DataError, content: rows.Content = b"") -> None:
         """Count one row that did not, with its reason."""
@@ -103,7 +106,7 @@ def convert(
         except (DataError, RecursionError) as error:
             refuse(error, path, line, content, on_error, tally)
             continue
-        tally.keep()
+        tally.keep(line)
         yield record
 
 

@@ -61,7 +61,7 @@ def expand(
         except (DataError, RecursionError) as error:
             refuse(error, path, line, content, on_error, tally)
             continue
-        tally.keep()
+        tally.keep(line)
         yield from records
 
 
@@ -138,7 +138,7 @@ def _finish(
         if place in joined.refused:
             refuse(DataError(joined.refused[place]), path, piece.line, piece.content, on_error, tally)
         else:
-            tally.keep()
+            tally.keep(piece.line)
     yield from joined.records
 
 

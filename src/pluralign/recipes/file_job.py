@@ -188,7 +188,8 @@ def _fresh_policy(method: Method, options: TrainOptions, data: Data) -> Policy:
 def _held_out(options: TrainOptions, data: Data) -> list[Record]:
     if options.validation is None:
         return []
-    found = load_data(options.validation, options.reader, options.on_error, mapping=options.map)
+    side = options.out / "rejected_validation.jsonl" if options.on_error == "skip" else None
+    found = load_data(options.validation, options.reader, options.on_error, mapping=options.map, side=side)
     known([objective.name for objective in data.objectives], found.objectives)
     return found.records
 

@@ -16,6 +16,7 @@ from pluralign.errors import StorageError
 
 _ROWS = 20_000
 _TABLES = {
+    "ids": "id INTEGER, line INTEGER",
     "prompts": "prompt INTEGER, rough INTEGER, id INTEGER",
     "replies": "prompt INTEGER, prompt_rough INTEGER, reply INTEGER, rough INTEGER",
     "ratings": "objective INTEGER, unit INTEGER, rater INTEGER, party INTEGER, value REAL",
