@@ -22,7 +22,12 @@ FLOORS = (
     (("model_card", "training"), ("export", "sampling", "scorers")),
     (("lab", "methods"),),
     (("evaluation",),),
-    (("recipes", "data_api"), ("api", "bench", "serving"), ("demo", "results"), ("commands", "data_commands")),
+    (
+        ("recipes", "data_api"),
+        ("api", "bench", "serving"),
+        ("demo", "results"),
+        ("commands", "data_commands", "people_commands"),
+    ),
     (("cli",), ("__main__",)),
 )
 RUNG = {room: rung for rung, rooms in enumerate(sum(FLOORS, ())) for room in rooms}
@@ -57,7 +62,7 @@ HOMES = {
     "peft": ("base_model", "steering", "export", "bench"),
     "accelerate": ("training",),
     "torch.distributed": ("training",),
-    "tyro": ("cli", "commands", "data_commands"),
+    "tyro": ("cli", "commands", "data_commands", "people_commands"),
     "fastapi": ("serving",),
     "ray": ("sampling.ray",),
     "trl": ("bench",),

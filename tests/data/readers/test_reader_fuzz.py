@@ -90,9 +90,7 @@ def files(draw: st.DrawFn, name: str) -> list[str]:
 
 def laid(folder: Path, lines: list[str]) -> Path:
     """The lines as a file, with what some readers look for beside it."""
-    path = write(folder, *lines)
-    (folder / "comments.csv").write_text("comment-id,comment-body\n0,a\n1,b\n2,c\n")
-    return path
+    return write(folder, *lines)
 
 
 def opened(path: Path, name: str, on_error: Any) -> Dataset:
