@@ -28,7 +28,6 @@ OTHERS: list[tuple[str, list[Row]]] = [
     ("trl", [PREFERENCE | {"objective": "kind", "margin": 2}]),
     ("trl", [{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}], "label": True}]),
     ("jsonl", [{"messages": [{"role": "user", "content": "q"}], "responses": [{"text": "a", "scores": {"kind": 1, "brief": None}}]}]),
-    ("polis_export", [{"participant": 3, "group-id": 0, "n-votes": 2, "0": 1, "1": -1, "2": None}]),
     ("mapping", [{"prompt": "q", "answer": "a", "stars": "4"}]),
 ]  # fmt: skip
 SEEDS: dict[str, list[list[Row]]] = {}
