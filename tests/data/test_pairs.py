@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from data_strategies import OBJECTIVES, records
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pluralign.data import pair_rows
@@ -22,6 +22,7 @@ from pluralign.data.record import Comparison, Record, Response, user
 from pluralign.errors import ConfigError, DataError
 
 A_B = (Objective("a", low=0, high=4), Objective("b", low=0, high=4, direction="lower"))
+FAST = (Phase.explicit, Phase.generate)  # to shrink whole records takes minutes
 SCORES = st.integers(0, 3).map(float)
 
 
@@ -35,6 +36,7 @@ def _plain(rows: list[list[float]], names: tuple[str, ...] = ("a", "b"), id: str
     st.integers(1, 3),
     st.integers(0, 2**40),
 )
+@settings(max_examples=30)
 def test_many_at_a_time_is_one_at_a_time(scores: list[list[list[float]]], num: int, seed: int) -> None:
     plain = [_plain(rows) for rows in scores]
     drawn = Drawn(seed, num, 2)
@@ -42,8 +44,8 @@ def test_many_at_a_time_is_one_at_a_time(scores: list[list[list[float]]], num: i
     assert list(pairs(plain, A_B, num, seed)) == [found for found in alone if found.condition]
 
 
-@given(st.lists(records(), max_size=5), st.integers(0, 9))
-@settings(max_examples=40)
+@given(st.lists(records(), max_size=2), st.integers(0, 9))
+@settings(max_examples=15, phases=FAST)
 def test_pairs_are_those_of_the_trade_off_view(found: list[Record], seed: int) -> None:
     for judged in pairs(found, OBJECTIVES, 3, seed):
         group = trade_off(judged.record, OBJECTIVES, judged.weights)
@@ -61,7 +63,7 @@ def test_a_pair_by_hand() -> None:
 
 
 def test_weights_depend_on_seed_and_place_alone() -> None:
-    some = [_plain([[3, 1], [1, 0], [0, 2]], id=str(num)) for num in range(1100)]  # more than a batch and a block
+    some = [_plain([[3, 1], [1, 0], [0, 2]], id=str(num)) for num in range(1030)]  # more than a batch and a block
     whole = {found.record.id: found for found in pairs(some, A_B, 2, 7)}
     odd = [dataclasses.replace(record, comparisons=(Comparison(0, 1, "first", "a"),)) for record in some]
     assert {found.record.id: found.weights for found in pairs(odd, A_B, 2, 7)} == {
@@ -104,8 +106,8 @@ def test_scores_beyond_numbers_are_refused() -> None:
 
 
 @pytest.mark.parametrize("talk", [True, False])
-@given(some=st.lists(records(), max_size=4))
-@settings(max_examples=20)
+@given(some=st.lists(records(), max_size=2))
+@settings(max_examples=8, phases=FAST)
 def test_lines_and_tables_hold_the_same_rows(tmp_path_factory: pytest.TempPathFactory, talk: bool, some: Any) -> None:
     from pyarrow import parquet
 
@@ -114,7 +116,7 @@ def test_lines_and_tables_hold_the_same_rows(tmp_path_factory: pytest.TempPathFa
     asked = [record for record in some if talk or (len(record.messages) == 1 and record.messages[0].role == "user")]
     wanted = list(pairs([odd, *asked], (*A_B, *OBJECTIVES), 2, 0))
     num = pair_rows.write(folder / "p.jsonl", wanted, (*A_B, *OBJECTIVES), talk)
-    rows = [json.loads(line) for line in (folder / "p.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "p.jsonl").read_bytes().splitlines()]
     assert len(rows) == num == pair_rows.write(folder / "p.parquet", wanted, (*A_B, *OBJECTIVES), talk)
     assert parquet.read_table(folder / "p.parquet").to_pylist() == rows
     assert rows[0]["id"] == odd.id and list(rows[0]["weights"]) == list(names((*A_B, *OBJECTIVES)))
