@@ -62,6 +62,7 @@ def test_raters_who_disagree(real_data: Path, capsys: pytest.CaptureFixture[str]
     assert set(found["raters"]["demographics"]) == {"age", "education", "gender", "occupation", "race"}
 
 
+@pytest.mark.slow
 def test_votes_of_thousands(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = seen(real_data, "polis/votes.jsonl.gz", capsys)
     assert (found["raters"]["num"], found["raters"]["judgements"]) == (2977, 266_684)
