@@ -19,7 +19,8 @@ from typing import Annotated, Any
 
 from pluralign.errors import ConfigError, PluralignError
 
-DATA_ACTIONS = ("inspect", "validate", "convert", "sample", "split", "annotate", "forget", "readers", "views")
+DATA_ACTIONS = dict.fromkeys(("readers", "validate", "inspect", "convert", "views", "sample"), "data_commands")
+DATA_ACTIONS |= dict.fromkeys(("split", "annotate", "forget"), "people_commands")
 VERBS = {
     "demo": "the main job in three minutes, on the shipped lab",
     "train": "train a method: pluralign train METHOD --data FILE --model MODEL --out RUN",
@@ -258,19 +259,21 @@ def _call(name: str) -> Callable[[list[str], Common], int]:
     return command
 
 
-def _actions(verb: str, file: str, **names: str) -> Callable[[list[str], Common], int]:
-    """A verb whose first word says which class of a file of options runs."""
+def _actions(verb: str, prefix: str, **files: str) -> Callable[[list[str], Common], int]:
+    """A verb whose first word, the action, says which class of options runs: PrefixAction in the action's file."""
+
+    def options(action: str) -> Any:
+        return getattr(importlib.import_module(f"pluralign.{files[action]}"), prefix + action.title())
 
     def command(arguments: list[str], common: Common) -> int:
-        commands = importlib.import_module(f"pluralign.{file}")
         if arguments[:1] in ([], ["--help"], ["-h"]):
-            print(f"usage: pluralign {verb} ACTION ...\n")
-            for action, name in names.items():
-                print(f"  {action:<10} {(getattr(commands, name).__doc__ or '').splitlines()[0]}")
+            print(f"usage: pluralign {verb} ACTION ...   (`pluralign {verb} ACTION --help` shows its options)\n")
+            for action in files:
+                print(f"  {action:<10} {(options(action).__doc__ or '').splitlines()[0]}")
             return 0
-        if arguments[0] not in names:
-            raise ConfigError(f"unknown action {arguments[0]!r}; known are: {', '.join(names)}")
-        chosen = _parse(getattr(commands, names[arguments[0]]), arguments[1:], f"{verb} {arguments[0]}")
+        if arguments[0] not in files:
+            raise ConfigError(f"unknown action {arguments[0]!r}; known are: {', '.join(files)}")
+        chosen = _parse(options(arguments[0]), arguments[1:], f"{verb} {arguments[0]}")
         value, text = chosen.run_(allow_extrapolation=common.allow_extrapolation)
         _print(value, common, lambda: print(text))
         return 0
@@ -282,13 +285,13 @@ _COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
     "demo": _demo,
     "train": _train,
     "methods": _methods,
-    "data": _actions("data", "data_commands", **{action: action.title() for action in DATA_ACTIONS}),
+    "data": _actions("data", "", **DATA_ACTIONS),
     "sample": _call("Sample"),
     "evaluate": _call("Evaluate"),
     "score": _call("Score"),
     "export": _call("Export"),
     "results": _call("Results"),
-    "bench": _actions("bench", "commands", train="BenchTrain", data="BenchData"),
+    "bench": _actions("bench", "Bench", train="commands", data="commands"),
 }
 
 if __name__ == "__main__":

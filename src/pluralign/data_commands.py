@@ -1,54 +1,62 @@
 """The options of `pluralign data ACTION` and what each action prints; `cli.py` turns fields into flags.
 
+Here are those that look at files as a whole; those that are about people stand in `people_commands.py`.
+
 `run_` returns (a JSON-able value for --json, the text for people).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from pluralign import data_api
 from pluralign.errors import ConfigError
 
 Outcome = tuple[Any, str]
+_File = Positional[Annotated[Path, arg(metavar="FILE")]]
 
 
 @dataclass(frozen=True)
 class Validate:
     """Read a file to the end and say what it holds and what is wrong with it."""
 
-    file: Positional[Path]
-    """the file"""
+    file: _File
+    """the file, a folder, or a dataset of the hub"""
     reader: str = "auto"
     """format; see `pluralign data readers`"""
     on_error: Literal["raise", "skip"] = "skip"
     """stop at the first bad row, or count them"""
     map: str | None = None
     """columns of a table that no reader knows: prompt=question,response=answer,helpful=stars"""
+    unique_ids: bool = False
+    """an id that occurs twice is an error"""
+    rejected: Path | None = None
+    """write the rejected rows here, with their reasons"""
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
-        """Counts, objectives, and the halo's advice."""
-        value = data_api.validate(self.file, self.reader, self.on_error, self.map)
-        lines = [f"{name}: {value[name]}" for name in ("reader", "objectives", "licence", "rows", "halo")]
+        """Counts, objectives, repeated ids, and the halo's advice."""
+        wishes = (self.map, self.unique_ids, self.rejected)
+        value = data_api.validate(self.file, self.reader, self.on_error, *wishes)
+        named = ("reader", "objectives", "licence", "rows", "repeated_ids", "halo")
+        lines = [f"{name.replace('_', ' ')}: {value[name]}" for name in named]
         lines += [f"  {example}" for example in value["examples"]]
         return value, "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Convert:
-    """Convert a file to another format."""
+    """Write a file in another format: as records, for TRL, or as a view; joined, or one person's feedback alone."""
 
-    source: Positional[Path]
-    """the file"""
-    out: Positional[Path]
-    """the new file"""
+    source: _File
+    """the file, a folder, or a dataset of the hub"""
+    out: Positional[Annotated[Path, arg(metavar="OUT")]]
+    """the new file (.jsonl, .jsonl.gz or .parquet)"""
     to: str = "pluralign"
-    """pluralign, trl-FORMAT (trl-preference, trl-prompt-completion, ...), trade-off, or another view"""
+    """pluralign (records), a view (see `pluralign data views`), or trl-FORMAT (trl-preference, ...)"""
     reader: str = "auto"
     """format of the source"""
     conversational: bool = True
@@ -57,7 +65,10 @@ class Convert:
     """columns of a table that no reader knows: prompt=question,response=answer,helpful=stars"""
     join: bool = False
     """rows about the same prompt become one record: raters of one reply, replies of one prompt"""
-
+    annotator: str | None = None
+    """keep nothing but this person's feedback, for a model of their own"""
+    group: str | None = None
+    """keep nothing but the feedback of this group's raters"""
     on_error: Literal["raise", "skip"] = "raise"
     """stop at the first bad row, or write it to a side file with its reason and go on"""
     num_weights: int = 1
@@ -65,7 +76,7 @@ class Convert:
     seed: int = 0
     """trade-off only: of the drawn weights"""
     options: tuple[str, ...] = ()
-    """of a view: NAME=VALUE ..."""
+    """of a view: NAME=VALUE ...; see `pluralign data views`"""
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
         """How many rows were written, and what could not be."""
@@ -73,12 +84,22 @@ class Convert:
         if wrong := [name for name, sign, _ in pairs if not sign]:
             raise ConfigError(f"an option of a view is NAME=VALUE, got {', '.join(wrong)}")
         given: dict[str, Any] = {name: value for name, _, value in pairs}
+        flags = {
+            "num_weights": (self.num_weights, 1),
+            "seed": (self.seed, 0),
+            "conversational": (self.conversational, True),
+        }
+        if twice := [name for name, (value, default) in flags.items() if name in given and value != default]:
+            raise ConfigError(f"{', '.join(twice)}: given as a flag and in --options; say it once")
         if self.to == "trade-off":
-            given |= {"num_weights": self.num_weights, "seed": self.seed}
+            given = {"num_weights": self.num_weights, "seed": self.seed} | given
         elif (self.num_weights, self.seed) != (1, 0):
             raise ConfigError(f"--num-weights and --seed act with --to trade-off, not with {self.to}")
         value = data_api.convert(
-            self.source, self.out, self.to, self.reader, self.conversational, self.map, self.join, self.on_error, given
+            *(self.source, self.out, self.to, self.reader, self.conversational, self.map, self.join, self.on_error),
+            given,
+            annotator=self.annotator,
+            group=self.group,
         )
         return value, f"{self.out}: {value['told']}"
 
@@ -131,7 +152,7 @@ class Views:
 class Inspect:
     """Say what a file holds: scores, raters, agreement, conflict, length bias, duplicates, and what to do about them."""
 
-    file: Positional[Path]
+    file: _File
     """the file, a folder, or a dataset of the hub"""
     reader: str = "auto"
     """format; see `pluralign data readers`"""
@@ -155,9 +176,9 @@ class Inspect:
 class Sample:
     """Draw records from a file, the same for the same seed, in the file's order."""
 
-    file: Positional[Path]
-    """the file"""
-    out: Positional[Path]
+    file: _File
+    """the file, a folder, or a dataset of the hub"""
+    out: Positional[Annotated[Path, arg(metavar="OUT")]]
     """the new file of records (.jsonl or .jsonl.gz)"""
     num: int
     """how many records; a larger sample of the same seed holds every smaller one"""
@@ -175,118 +196,3 @@ class Sample:
         value = data_api.sample(self.file, self.out, self.num, self.seed, self.by, self.reader, self.on_error)
         side = f"\nrejected rows: {value['rejects']}" if value["rejects"] else ""
         return value, f"{value['records']} records: {self.out}, from {value['rows']}{side}"
-
-
-@dataclass(frozen=True)
-class Annotate:
-    """Rate or compare replies in the terminal, key by key; every answer is kept at once, and the next time goes on."""
-
-    file: Positional[Path]
-    """prompts and replies in any format; their feedback is kept, and yours is added"""
-    out: Path
-    """the new file of records; the folder beside it (.annotation) keeps every answer"""
-    mode: Literal["rate", "compare", "auto"] | None = None
-    """auto (at first) rates single replies and compares several; none given goes on as you began"""
-    objectives: str | None = None
-    """e.g. helpful:1-5,funny:1-5, or names alone to compare on; none given means the file's, else 'preferred'"""
-    annotator: str = "me"
-    """a pseudonym of yours; each annotator of one file has their own answers"""
-    group: str | None = None
-    """a group that you speak for"""
-    seed: int | None = None
-    """of the sides on which two replies are shown (and of drawn replies)"""
-    policy: str | None = None
-    """run, policy folder or base model ('lab' is shipped) that replies to prompts without a reply, twice each"""
-    steer: str | None = None
-    """condition under which it replies, e.g. 'helpful=.7,brief=.3'"""
-    reader: str = "auto"
-    """format of the file"""
-
-    def run_(self, allow_extrapolation: bool) -> Outcome:
-        """How many answers stand."""
-        if self.steer is not None and self.policy is None:
-            raise ConfigError("--steer says how a policy replies; name it with --policy")
-        wishes: dict[str, Any] = {
-            "annotator": self.annotator,
-            "group": self.group,
-            "mode": self.mode,
-            "objectives": self.objectives,
-        }
-        done = data_api.annotate(
-            self.file, self.out, **wishes, seed=self.seed, replies=self._replies(), reader=self.reader
-        )
-        left = done.questions - done.answered
-        more = f"; {left} to go, the same command goes on" if left else ""
-        waiting = f"; {done.waiting} comment(s) wait for their verdict" if done.waiting else ""
-        unasked = f"\n{done.unasked} records have nothing to ask (no reply, or one to compare)" if done.unasked else ""
-        text = f"{done.answered} of {done.questions} answered, comments: {done.comments}{more}{waiting}: {self.out}{unasked}"
-        return asdict(done), text
-
-    def _replies(self) -> Any:
-        if self.policy is None:
-            return None
-        from pluralign import api
-
-        return api.replies_from(self.policy, self.steer, seed=self.seed or 0)
-
-
-@dataclass(frozen=True)
-class Forget:
-    """Remove everything that one annotator gave from a file."""
-
-    file: Positional[Path]
-    """the file; a record file is changed in place, whole or not at all"""
-    annotator: str
-    """whose feedback goes"""
-    out: Path | None = None
-    """write here instead, and leave the file as it is"""
-    reader: str = "auto"
-    """format of the file"""
-
-    def run_(self, allow_extrapolation: bool) -> Outcome:
-        """What was removed, what was made anew, and what may still hold their share."""
-        found = data_api.forget(self.file, self.annotator, self.out, self.reader)
-        removed = _counted(found.removed) if found.removed else "nothing; no feedback in this file names that annotator"
-        lines = [f"removed: {removed}", f"touched: {found.touched} of {found.records} records: {self.out or self.file}"]
-        lines += [f"scores made anew from the other ratings: {found.recomputed}"] if found.recomputed else []
-        if found.uncertain:
-            lines.append(f"WARNING: what names no rater may still hold their share: {_counted(found.uncertain)}")
-        return found.to_json(), "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Divide a file into parts that share no prompt, no annotator or no group."""
-
-    file: Positional[Path]
-    """the file"""
-    out: Path
-    """new folder; one file of records per part"""
-    fractions: str = "train=.9,validation=.05,test=.05"
-    """parts and their expected shares, which sum to 1"""
-    by: str = "prompt"
-    """prompt, annotator, group, or the name of a demographic of the raters; what names none goes to 'unattributed'"""
-    seed: int = 0
-    """decides together with the prompt's text or the person's key, whatever the order"""
-    reader: str = "auto"
-    """format of the file"""
-    on_error: Literal["raise", "skip"] = "raise"
-    """stop at the first bad row, or leave them out and write them to a side file"""
-
-    def run_(self, allow_extrapolation: bool) -> Outcome:
-        """Records and feedback of each part."""
-        found = data_api.split(self.file, self.out, self.fractions, self.by, self.seed, self.reader, self.on_error)
-        rows = [f"{name}: {num} records, {_counted(found.feedback[name])}" for name, num in found.records.items()]
-        value = {
-            "read": found.tally.read,
-            "kept": found.tally.kept,
-            "rejected": found.tally.rejected,
-            "records": dict(found.records),
-            "given": dict(found.given),
-            "feedback": {name: dict(counts) for name, counts in found.feedback.items()},
-        }
-        return value, "\n".join([f"in: {found.tally}; {_counted(found.given)}", *rows, f"folder: {self.out}"])
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{num} {kind}" for kind, num in sorted(counts.items()) if num) or "no feedback"

@@ -253,3 +253,19 @@ def test_a_real_terminal_is_read_key_by_key_and_put_back(source: Path) -> None:
     os.close(theirs)
     assert (done.answered, done.comments) == (2, 1)
     assert [comment.text for comment in result(source)[1].responses[0].comments] == ["one\ntwo"]
+
+
+def test_answers_that_training_will_not_use_are_counted(tmp_path: Path) -> None:
+    """The source scores `kind` of both replies of the first record and of one of the second; `brief` nowhere."""
+    scored = [({"kind": 1.0}, {"kind": 2.0}), ({"kind": 1.0}, {}), ({}, {})]
+    records = [
+        Record(user(f"Q{num}"), (Response("x", one), Response("y", two)), id=str(num))
+        for num, (one, two) in enumerate(scored)
+    ]
+    source = tmp_path / "source.jsonl"
+    jsonl.write(source, records, (KIND,))
+    rated = sit(source, "55" * 6, "rated.jsonl", mode="rate", objectives="kind,brief:1-5")
+    assert (rated.answered, rated.unused) == (12, {"kind": 3})
+    compared = sit(source, "ab" * 3, "compared.jsonl", mode="compare", objectives="kind,brief")
+    assert (compared.answered, compared.unused) == (6, {"kind": 1})
+    assert sit(source, "555", "few.jsonl", mode="rate", objectives="brief:1-5").unused == {}

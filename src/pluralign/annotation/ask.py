@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pluralign.annotation import journal
 from pluralign.annotation.desk import Desk, Replies, set_up
-from pluralign.annotation.feedback import Given
+from pluralign.annotation.feedback import Given, unused
 from pluralign.annotation.journal import Header, Journal
 from pluralign.annotation.keys import keyboard
 from pluralign.annotation.questions import Mode, asked_objectives
@@ -40,6 +41,8 @@ class Sitting:
     annotators: int
     unasked: int = field(default=0)
     """records that this mode has no question for: no reply, or a single one to compare"""
+    unused: Mapping[str, int] = field(default_factory=dict)
+    """own answers by objective that training will not use, since the source has scores of its own there"""
 
 
 def ask(
@@ -72,9 +75,9 @@ def ask(
                 _sit(session, state, desk, book, screen, file)
             finally:
                 people = desk.write_result()
+        return _sitting(session, people, desk)
     finally:
         desk.close()
-    return _sitting(session, people)
 
 
 def _sit(session: Session, state: State, desk: Desk, book: Journal, screen: Screen, file: int) -> None:
@@ -126,8 +129,9 @@ def _nothing(mode: Mode) -> str:
     return f"there is nothing to ask: {told}; draw replies with --policy MODEL, or choose another --mode"
 
 
-def _sitting(session: Session, people: list[Given]) -> Sitting:
+def _sitting(session: Session, people: list[Given], desk: Desk) -> Sitting:
     own = next(person for person in people if person.rater.id == session.annotator)
     plan = session.plan
     unasked = sum((num == 0 if plan.mode != "compare" else num < 2) for num in plan.replies)
-    return Sitting(own.answers, len(plan), own.comments, own.waiting, len(people), unasked)
+    vain = sum((unused(desk.record(number), said) for number, said in own.by_record.items()), Counter[str]())
+    return Sitting(own.answers, len(plan), own.comments, own.waiting, len(people), unasked, dict(vain))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pluralign.annotation.events import Commented, Compared, Event, Rated, Undone
 from pluralign.annotation.questions import Plan, Question
+from pluralign.data.evidence import aggregate
 from pluralign.data.record import Comment, Comparison, Rater, Rating, Record
 
 Said = tuple[Question, Rated | Compared | Commented]
@@ -72,3 +73,19 @@ def _attach(record: Record, said: list[Said], rater: Rater) -> Record:
         for place, response in enumerate(record.responses)
     )
     return replace(record, responses=replies, comparisons=record.comparisons + tuple(verdicts))
+
+
+def unused(record: Record, said: Iterable[Said]) -> Counter[str]:
+    """How many of these answers training will not use, by objective, since the record's own scores go before them.
+
+    `record` is as it was before: where a reply has an aggregate score, ratings on that objective are not averaged in;
+    where both replies of a pair are scored, the scores decide it, not the comparison.
+    """
+    counts: Counter[str] = Counter()
+    for question, event in said:
+        name, replies = question.objective.name, [record.responses[place] for place in question.replies]
+        if isinstance(event, Rated):
+            counts[name] += name in replies[0].scores
+        elif isinstance(event, Compared):
+            counts[name] += all(aggregate(reply).get(name) is not None for reply in replies)
+    return +counts

@@ -52,6 +52,12 @@ def convert(
     return Converted(num, tally, rejects_path(out) if tally.rejected else None, left_out)
 
 
+def about_trade_off() -> dict[str, Any]:
+    """What trade-off pairs are: about, paper, options with their defaults, as `views` says it of the others."""
+    about = "pairs judged under drawn weights: the reply with the larger weighted score wins; rows carry the weights"
+    return {"about": about, "paper": "after CMPO, Manyika 2024", "options": dict(_OPTIONS[TRADE_OFF])}
+
+
 Write = Callable[[str | Path, Dataset, Tally], tuple[int, Mapping[str, int]]]
 
 
@@ -111,13 +117,23 @@ def _trade_off(options: dict[str, Any]) -> Write:
 
 def _view(view: views.View, options: dict[str, Any]) -> Write:
     def write(out: str | Path, dataset: Dataset, tally: Tally) -> tuple[int, Mapping[str, int]]:
-        found = view(_Counted(dataset, tally), dataset.objectives, options)
-        num = _table(out, found) if Path(out).suffix == ".parquet" else lines.write(out, map(lines.dump, found))
-        if not num:
-            raise DataError(f"no record holds anything for {view.name}: {view.about}; choose another view")
-        return num, {}
+        found = _some(view(_Counted(dataset, tally), dataset.objectives, options), view)
+        return (_table(out, found) if Path(out).suffix == ".parquet" else lines.write(out, map(lines.dump, found))), {}
 
     return write
+
+
+def _some(found: Iterable[dict[str, Any]], view: views.View) -> Iterator[dict[str, Any]]:
+    """The rows of a view; without one, DataError before the file is there."""
+    row = None
+    for row in found:
+        yield row
+    if row is None:
+        options = f" with other --options ({', '.join(view.defaults)})" if view.defaults else ""
+        raise DataError(
+            f"no record holds anything for {view.name}: {view.about}; try it{options}, choose another view, or, where "
+            "the replies of a prompt stand in several rows, add --join"
+        )
 
 
 class _Counted:

@@ -41,6 +41,8 @@ class Divided:
     given: Counter[str] = field(default_factory=Counter)
     feedback: dict[str, Counter[str]] = field(default_factory=dict)
     records: Counter[str] = field(default_factory=Counter)
+    empty: list[str] = field(default_factory=list)
+    """parts that were asked for and got nothing"""
 
 
 def parse_fractions(text: str) -> dict[str, float]:
@@ -88,6 +90,7 @@ def divide_file(
         for name, piece in pieces:
             files[name].write(lines.dump(to_json(piece)))
         _check(counts, by, path)
+    counts.empty = [name for name in fractions if not counts.records[name]]
     return counts
 
 

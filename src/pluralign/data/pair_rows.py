@@ -43,7 +43,8 @@ def _some(num: int, objectives: Sequence[Objective]) -> None:
     if not num:
         raise DataError(
             "no pair of replies can be judged: records need two replies with different scores, comparisons or rankings "
-            f"on one of the objectives {', '.join(names(objectives))}"
+            f"on one of the objectives {', '.join(names(objectives))}; where the replies of a prompt stand in several rows, "
+            "`pluralign data convert --join` puts them into one record"
         )
 
 

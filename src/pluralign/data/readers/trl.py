@@ -96,5 +96,6 @@ def _lines(records: Iterable[Record], writer: Writer) -> Iterator[bytes]:
             raise DataError(f"record {given} cannot be written as {writer.name}: {error.reason}") from error
     if not num:
         raise DataError(
-            f"none of {given} records holds anything to write as {writer.name}; choose another format, or annotate first"
+            f"none of {given} records holds anything to write as {writer.name}; choose another format, or "
+            "a view that makes pairs or labels of scores (`pluralign data views`), or annotate first"
         )
