@@ -32,7 +32,7 @@ def arrow(path: Path) -> Iterator[Row]:
     from pyarrow import ipc
 
     def batches() -> Iterator[Any]:
-        with pyarrow.memory_map(str(path)) as file:
+        with pyarrow.OSFile(str(path)) as file:  # not mapped: damage of a mapped file can end the process
             try:
                 table = ipc.open_file(file)
             except pyarrow.ArrowInvalid:  # datasets writes the streaming form
@@ -49,6 +49,7 @@ def _rows(path: Path, batches: Callable[[], Iterator[Any]], problem: type[Except
     try:
         for batch in batches():
             _check_names(batch.schema.names, path)
+            batch.validate()  # sizes only; Arrow trusts them, and reads beyond its memory where they are wrong
             for row in _values(batch):
                 place += 1
                 yield place, row
@@ -69,15 +70,21 @@ def _check_names(names: list[str], path: Path) -> None:
 def _values(batch: Any) -> Iterator[dict[str, Any] | DataError]:
     """The rows of a batch; where one has a value that Python cannot hold, row by row."""
     try:
+        batch.validate(full=True)
         whole = batch.to_pylist()
     except Exception:  # Arrow raises errors of many kinds for single values (bad text, times out of range)
         whole = None
     for place in range(batch.num_rows):
         try:
-            row = batch.slice(place, 1).to_pylist()[0] if whole is None else whole[place]
-            yield plain(row)
+            yield plain(_one(batch.slice(place, 1)) if whole is None else whole[place])
         except Exception as error:
             yield DataError(f"a value cannot be read: {error}"[:400])
+
+
+def _one(row: Any) -> Any:
+    """The only row of a batch, once it is known to lie inside its memory."""
+    row.validate(full=True)
+    return row.to_pylist()[0]
 
 
 def plain(value: Any) -> Any:
