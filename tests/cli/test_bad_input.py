@@ -199,9 +199,13 @@ def test_an_unfinished_run_says_how_to_go_on(pluralign: Command, run_folder: Pat
 def test_rows_that_are_skipped_are_counted(pluralign: Command, place: Path, tmp_path: Path) -> None:
     data = made_up.lines(tmp_path / "data.jsonl", made_up.row("good", "nice", kind=[0, 1]), "nonsense", "[]")
     base = ("--data", data, "--model", place / "model", *made_up.SMALL)
-    found = pluralign("train", "cmpo", *base, "--out", tmp_path / "run", "--on-error", "skip")
+    held_out = made_up.lines(tmp_path / "held_out.jsonl", made_up.row("good", "nice", kind=[0, 1]), "[]")
+    run = ("--validation", held_out, "--out", tmp_path / "run", "--on-error", "skip")
+    found = pluralign("train", "cmpo", *base, *run)
     assert found.code == 0
-    assert "3 rows: 1 kept, 2 rejected" in found.err
+    assert "3 rows: 1 kept, 2 rejected" in found.err and "2 rows: 1 kept, 1 rejected" in found.err
+    sides = [(tmp_path / "run" / f"{name}.jsonl").read_text() for name in ("rejected", "rejected_validation")]
+    assert [side.count("\n") for side in sides] == [2, 1] and str(held_out) in sides[1]
     bad = made_up.lines(tmp_path / "bad.jsonl", "nonsense", "[]")
     check_refused(pluralign("data", "validate", bad), str(bad))
 
