@@ -51,6 +51,7 @@ def _advice(correlation: Array, mean: float, allowed: Sequence[str]) -> str:
     if mean > THRESHOLD:
         return (
             f"{measured} (most: {allowed[i]} and {allowed[j]}, {most:.2f}). Raters seem to give one "
-            "overall impression; train on ipsative scores, or every weight will steer towards the same reply"
+            "overall impression; train on ipsative scores (`pluralign train cmpo` makes them by itself), or every weight will "
+            "steer towards the same reply"
         )
     return f"{measured}; they can be told apart as they are"

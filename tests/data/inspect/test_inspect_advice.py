@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
+import re
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from pluralign.cli import main
+from pluralign.data import halo
 from pluralign.data.dataset import Dataset
+from pluralign.data.inspect import advice
 from pluralign.data.inspect.advice import Advice
 from pluralign.data.inspect.collect import inspect
 from pluralign.data.inspect.inspection import Inspection
@@ -164,3 +172,51 @@ def test_many_objectives_show_the_strongest_pairs_only() -> None:
     assert "the largest 10" in text
     assert "Scores (the first 30; 12 more with --json)" in text
     assert max(map(len, text.splitlines())) <= 140
+
+
+def test_texts_without_a_prompt_are_no_duplicate_prompts() -> None:
+    """A table of rated texts: nothing is said about prompts, which nobody wrote; one that is empty among others is."""
+    table = [Record(user(" "), (Response(f"text number {i}", {"kind": float(i % 5)}),)) for i in range(40)]
+    given = found(*table)
+    assert not {"repeated_prompts", "near_prompts", "empty_prompts"} & set(given)
+    assert "imitate" in given["single_replies"].action
+    assert (seen(*table).duplicates.prompts, seen(*table).duplicates.records_again) == (0, 0)
+    asked = Record(user("why?"), table[0].responses)
+    assert "40 of 41" in found(*table, asked)["empty_prompts"].problem
+
+
+NAMED = re.compile(r"`pluralign ([^`]+)`")
+
+
+def texts_of(module: ModuleType) -> str:
+    """Every text in a module's source, with those that are written one after the other joined."""
+    tree = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))
+    return "\n".join(
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+def commands() -> list[str]:
+    return sorted({" ".join(name.split()) for module in (advice, halo) for name in NAMED.findall(texts_of(module))})
+
+
+def test_flags_stand_in_commands_only() -> None:
+    told = [NAMED.sub("", texts_of(module)) for module in (advice, halo)]
+    assert [re.findall(r"--\w[\w.-]*", text) for text in told] == [[], []]
+    assert len(commands()) >= 8
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_that_is_named_exists_with_its_flags(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The real parsers' help knows each flag; the flags behind `loss:KIND` are those of that loss."""
+    words = command.split()
+    flags = [word for word in words if word.startswith("--")]
+    depth = 2 if words[0] in ("data", "train") else 1
+    helps = [words[:depth], *[[*words[:depth], word] for word in words if ":" in word]]
+    told = ""
+    for asked in helps:
+        with contextlib.suppress(SystemExit):
+            assert main([*asked, "--help"]) == 0
+        told += capsys.readouterr().out
+    assert told.startswith("usage: pluralign")
+    assert [flag for flag in flags if f"{flag} " not in told and f"{flag}," not in told] == []

@@ -71,7 +71,7 @@ def _nothing(seen: Inspection) -> Iterator[Advice]:
         problem = "no record has two replies, so there is nothing to compare"
         action = "imitate the good ones (sft), or sample more replies to the same prompts"
         if seen.duplicates.repeated_prompts:
-            action = "join the records of a prompt (data convert --join), so that their replies can be compared"
+            action = "join the records of a prompt (`pluralign data convert FILE OUT --join`), so that their replies can be compared"
         yield Advice("single_replies", problem, action)
 
 
@@ -84,7 +84,11 @@ def _never_vary(seen: Inspection) -> Iterator[Advice]:
     ]
     if flat:
         problem = f"scores never vary: {_listed(flat)}"
-        yield Advice("never_varies", problem, "leave the objective out (--objectives), or rate it on a finer scale")
+        yield Advice(
+            "never_varies",
+            problem,
+            "leave the objective out (`pluralign train cmpo --objectives NAME ...`), or rate it on a finer scale",
+        )
     near = [
         f"{names[k]} ({_share(max(counts) / spread.scored)})"
         for k, spread in enumerate(seen.spreads)
@@ -160,7 +164,9 @@ def _raters(seen: Inspection) -> Iterator[Advice]:
     if who.num > 1 and (share > 0.6 or (share >= 0.2 and share * who.num >= 3)):
         problem = f"one of {who.num} raters ({next(iter(who.top))}) gave {_share(share)} of the judgements"
         yield Advice(
-            "dominating_rater", problem, "sample by annotator (data sample --by annotator), or ask more people"
+            "dominating_rater",
+            problem,
+            "sample by annotator (`pluralign data sample FILE OUT --num N --by annotator`), or ask more people",
         )
     apart = [
         f"{objective.name} (sd {shift.deviation:.2f})"
@@ -180,8 +186,8 @@ def _agreement(seen: Inspection) -> Iterator[Advice]:
     ]
     if low:
         action = (
-            "this is noise or real difference; look whether groups differ and train for them apart, or keep every rater's "
-            "judgements and train with a noise rate (the epsilon of cDPO)"
+            "this is noise or real difference; look whether groups differ, and take one alone (`pluralign data convert "
+            "FILE OUT --group NAME`), or train with a noise rate (`pluralign train cmpo loss:cdpo --loss.label-smoothing 0.2`)"
         )
         yield Advice("disagreement", f"raters agree less than {RELIABLE}: {_listed(low)}", action)
     apart = [
@@ -192,7 +198,10 @@ def _agreement(seen: Inspection) -> Iterator[Advice]:
     if apart:
         problem = f"every group agrees more within itself than all together: {_listed(apart)}"
         yield Advice(
-            "groups_differ", problem, "the groups see it differently; train for each of them, not for the mean"
+            "groups_differ",
+            problem,
+            "the groups see it differently; train for each of them (`pluralign data convert FILE OUT --group NAME`), not "
+            "for the mean",
         )
 
 
@@ -203,7 +212,7 @@ def _conflict(seen: Inspection) -> Iterator[Advice]:
         i, j = divmod(int(known.argmax()), len(known))
         most = f" (most: {seen.axes[i]} and {seen.axes[j]}, {_share(known[i, j])})" if known[i, j] >= 0 else ""
         problem = f"on {_share(seen.pairs.mixed)} of the pairs judged on several objectives they prefer different replies{most}"
-        action = "one model for the average cannot please both; train a steerable one (cmpo) and ask for the trade-off"
+        action = "one model for the average cannot please both; train a steerable one (`pluralign train cmpo`) and ask for the trade-off"
         yield Advice("conflict", problem, action)
 
 
@@ -223,7 +232,11 @@ def _duplicates(seen: Inspection) -> Iterator[Advice]:
         problem = (
             f"prompts in several records: {found.repeated_prompts} ({found.records_again} records beyond the first)"
         )
-        yield Advice("repeated_prompts", problem, "split by prompt (data split), so that none is in two parts")
+        yield Advice(
+            "repeated_prompts",
+            problem,
+            "split by prompt (`pluralign data split FILE --out FOLDER`), so that none is in two parts",
+        )
     if found.prompts_roughly < found.prompts:
         problem = f"prompts that differ from another only in case, signs or white space: {found.prompts - found.prompts_roughly}"
         yield Advice("near_prompts", problem, "a split by prompt may part them; make them equal first")
@@ -235,6 +248,8 @@ def _duplicates(seen: Inspection) -> Iterator[Advice]:
 def _texts(seen: Inspection) -> Iterator[Advice]:
     for name, texts in (("prompts", seen.prompts), ("replies", seen.replies)):
         if texts.empty:
+            if name == "prompts" and texts.empty == texts.num:
+                continue  # a table of rated texts, which were the answer to nothing
             problem = f"empty {name}: {texts.empty} of {texts.num}"
             yield Advice(f"empty_{name}", problem, "drop them, unless saying nothing was judged on purpose")
         odd = {
@@ -250,7 +265,7 @@ def _texts(seen: Inspection) -> Iterator[Advice]:
 def _extra(seen: Inspection) -> Iterator[Advice]:
     if seen.counts.extra:
         problem = f"no field holds {_listed(list(seen.counts.extra), 6)}"
-        action = "it is kept in `extra` and not trained on; name columns with --map if some of it is feedback"
+        action = "it is kept in `extra` and not trained on; if some of it is feedback, name its columns (`pluralign data convert FILE OUT --map TARGET=COLUMN`)"
         yield Advice("extra", problem, action)
 
 

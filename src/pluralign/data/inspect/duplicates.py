@@ -33,7 +33,7 @@ class Duplicates:
     one row per rater has many); `across`: texts that answer more than one prompt, `across_replies` replies in all.
     Variants differ in case, punctuation and white space only: `near_in_prompt` counts those beyond the first of a
     prompt, `near_across` the texts that answer more than one prompt in more than one variant. `ids` occur more than
-    once, in `ids_again` records beyond the first. Empty replies and empty ids are left out.
+    once, in `ids_again` records beyond the first. Prompts without words, empty replies and empty ids are left out.
     """
 
     prompts: int
@@ -61,7 +61,9 @@ class Repeats:
         """The texts of one record."""
         record = look.record
         prompt = rough("\n".join(message.content for message in record.messages))
-        self.store.add("prompts", [(look.prompt, prompt, key(record.id) if record.id else None)])
+        asked = any(message.content.strip() for message in record.messages)
+        keys = (look.prompt, prompt) if asked else (None, None)
+        self.store.add("prompts", [(*keys, key(record.id) if record.id else None)])
         told = [(own, response.text) for own, response in zip(look.replies, record.responses, strict=True)]
         rows = [(look.prompt, prompt, own, rough(text)) for own, text in told if text.strip()]
         self.in_record += len(rows) - len({own for _, _, own, _ in rows})
@@ -70,7 +72,7 @@ class Repeats:
     def result(self) -> Duplicates:
         """The counts."""
         prompts, roughly = self.store.one("SELECT count(DISTINCT prompt), count(DISTINCT rough) FROM prompts")
-        repeated, again = self._surplus("prompts", "prompt")
+        repeated, again = self._surplus("(SELECT prompt FROM prompts WHERE prompt IS NOT NULL)", "prompt")
         _, in_prompt = self._surplus("replies", "prompt, reply")
         _, near_in_prompt = self._two(_NEAR_IN_PROMPT)
         across, across_replies = self._two(_ACROSS)
