@@ -48,7 +48,9 @@ def make_steering(kind: str, config: Mapping[str, Any]) -> Steering:
                 return load_class(file, "pluralign.steering", kind=kind)(**config)
     except TypeError as error:
         raise ConfigError(f"steering {kind!r} does not take these settings {dict(config)}: {error}") from error
-    raise ConfigError(f"unknown steering {kind!r}; known are none, plural, mixture and prompt_* (or module:Class of your own)")
+    raise ConfigError(
+        f"unknown steering {kind!r}; known are none, plural, mixture and prompt_* (or module:Class of your own)"
+    )
 
 
 def write(policy: Policy, folder: str | Path, overwrite: bool) -> Path:
