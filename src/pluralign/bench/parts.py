@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pluralign.bench.models import ONE_BILLION, S_128K, M, S, Shape
 from pluralign.bench.tasks import CUDA, LONG, SHORT, Lengths
@@ -99,14 +99,19 @@ def _medium(bench: Workbench) -> list[Row]:
     ]
 
 
+def _shown(ratios: Sequence[RatioOf]) -> tuple[RatioOf, ...]:
+    """The same ratios where the targets, which are of S and M, say nothing."""
+    return tuple(replace(asked, at_least=None, at_most=None) for asked in ratios)
+
+
 _NAIVE = RatioOf("dpo_vs_naive", "naive", "dpo")
 PARTS: Mapping[str, Part] = {
     part.name: part
     for part in (
         Part("short", "", "S, short", S, SHORT, 4, _short, (*AGAINST_TRL, *MORE_HEADS, *GROUPS, _NAIVE)),
         Part("m", "m_", "M, short", M, SHORT, 4, _medium, (*AGAINST_TRL, *FIFTEEN)),
-        Part("vocabulary", "v128k_", "S, vocabulary 128k, short", S_128K, SHORT, 2, _against_trl, AGAINST_TRL),
-        Part("long", "long_", "S, prompts 512, replies 64", S, LONG, 4, _against_trl, AGAINST_TRL),
-        Part("cuda", "gpu_", "1B, prompts 512, replies 256", ONE_BILLION, CUDA, 4, _against_trl, AGAINST_TRL),
+        Part("vocabulary", "v128k_", "S, vocabulary 128k, short", S_128K, SHORT, 2, _against_trl, _shown(AGAINST_TRL)),
+        Part("long", "long_", "S, prompts 512, replies 64", S, LONG, 4, _against_trl, _shown(AGAINST_TRL)),
+        Part("cuda", "gpu_", "1B, prompts 512, replies 256", ONE_BILLION, CUDA, 4, _against_trl, _shown(AGAINST_TRL)),
     )
 }
