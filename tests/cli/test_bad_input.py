@@ -100,7 +100,7 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "resume other settings": ("train cmpo --data {place}/data.jsonl --model {place}/model --out {place}/run --seed 5 --resume", ("other settings", "seed: 0 then, 5 now")),
     "out is a file": ("train cmpo --data {place}/data.jsonl --model {place}/model --out {place}/data.jsonl", ("is a file",)),
     "unknown verb": ("teach", ("unknown verb 'teach'; known are: demo, train",)),
-    "unknown action": ("data look", ("unknown action 'look'; known are: inspect, validate, ",)),
+    "unknown action": ("data look", ("unknown action 'look'; known are: ",)),
     "methods": ("methods all", ("takes no arguments",)),
     "unknown flag": ("sample {place}/run --prompt a --loud", ("--loud",)),
     "missing flag": ("evaluate {place}/run", ("--out",)),
