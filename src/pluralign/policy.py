@@ -24,7 +24,7 @@ from pluralign.data.condition import Bounds, Condition
 from pluralign.data.objective import Objective, unique
 from pluralign.data.record import Message
 from pluralign.encoding import Encoder
-from pluralign.errors import ModelError
+from pluralign.errors import ConfigError, ModelError
 from pluralign.losses.outputs import Loss, Metrics, Outputs, total
 from pluralign.steering import fused
 from pluralign.steering.contract import Steering, reference_coefficients
@@ -187,9 +187,14 @@ class Policy:
     ) -> Tensor:
         """log π(y|x, condition) [N] in nats, summed over the response and its end token (float32, no gradient).
 
-        Raises ModelError where a response does not fit `max_length`.
+        Raises ModelError where a response does not fit `max_length`, ConfigError for lists of different lengths.
         """
         asked = conditions if conditions is not None else [None] * len(responses)
+        if not len(prompts) == len(responses) == len(asked):
+            raise ConfigError(
+                f"one prompt and one condition per response: got {len(prompts)} prompts, {len(responses)} responses and "
+                f"{len(asked)} conditions"
+            )
         found = [(place, *member) for place, each in enumerate(asked) for member in self.steering.members(each)]
         owners, rows, shares = map(list, zip(*found, strict=True)) if found else ([], [], [])
         pairs = []

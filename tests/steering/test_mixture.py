@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,14 @@ def test_what_a_mixture_cannot_do_is_refused_with_a_reason(tmp_path: Path) -> No
     for options in ({"divergence": "chi2"}, {"alpha": 0.0}):
         with pytest.raises(ConfigError):
             MixtureSteering(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("steering", [MixtureSteering(rank=2), PluralSteering(rank=2)])
+def test_lists_of_different_lengths_are_refused(steering: Any) -> None:
+    with pytest.raises(ConfigError, match="got 1 prompts, 2 responses and 2 conditions"):
+        tiny.policy(steering).logprobs(PROMPTS[:1], REPLIES[:2], [None, None])
+    with pytest.raises(ConfigError, match="2 responses and 1 conditions"):
+        tiny.policy(dataclasses.replace(steering)).logprobs(PROMPTS[:2], REPLIES[:2], [None])
 
 
 def test_a_folder_keeps_a_mixture(tmp_path: Path) -> None:
