@@ -9,6 +9,7 @@ Letters: T tokens, V vocabulary, d hidden width, r rank, K objectives.
 from __future__ import annotations
 
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -154,7 +155,7 @@ def _among_others() -> bool:
 
 
 @dataclass(frozen=True)
-class Term:
+class Term(ABC):
     """One matrix: `column` of a row's coefficients and a constant `scale` make its coefficient.
 
     Its tensors are named `prefix` + "full.PLACE", or "down" and "up", where it is the one at `place` of a stack.
@@ -171,21 +172,21 @@ class Term:
             return torch.full_like(table[..., 0], self.scale)
         return table[..., self.column] * self.scale
 
+    @abstractmethod
     def matrix(self, weights: Weights) -> Tensor:
         """W [V, d]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, weights: Weights, hidden: Tensor, out: Tensor, add: bool) -> None:
         """out [T, V] = x Wᵀ (+ out)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, weights: Weights, hidden: Tensor, grad: Tensor, grad_hidden: Tensor | None) -> None:
         """From dL/dlogits [T, V]: the matrix's gradient, and dL/dx added to `grad_hidden` [T, d]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spread(self, weights: Weights, grad: Tensor, share: float) -> None:
         """The matrix's gradient += share · dL/dW_λ [V, d]."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
