@@ -8,6 +8,8 @@ paper: their weights, rewarded soups (arXiv 2306.04488); their logits, MOD (arXi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
@@ -27,6 +29,25 @@ from pluralign.training.fit import fit
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 from pluralign.training.source import GroupSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experts:
+    """The settings of a method that trains one expert per objective; a method adds its steering, which mixes them."""
+
+    loss: DPO | CDPO | Regression = field(default_factory=DPO)
+    """of every expert: DPO (β = .1), cDPO, or the regression on scores"""
+    optim: Optim = field(default_factory=lambda: Optim(steps=120, lr=3e-4, head_lr=3e-3))
+    """of every expert (batch_size in pairs)"""
+    feedback: Literal["auto", "scores", "comparisons"] = "auto"
+    """regression only: learn from scores, or from comparisons through a linear reward model"""
+    kappa: float = 4.4
+    """log-ratio in nats per standard deviation of a learnt reward (regression on comparisons only)"""
+
+    def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy:
+        """Step 1 of the paper, an expert for each objective; step 2 is the steering's."""
+        preparation = Preparation(self.feedback, kappa=self.kappa)
+        return train_experts(policy, data, run, self.loss, self.optim, preparation)
 
 
 def train_experts(
