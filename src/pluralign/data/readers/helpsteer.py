@@ -13,23 +13,14 @@ from pluralign.data.cells import need, rest, scores
 from pluralign.data.dataset import Dataset, OnError
 from pluralign.data.dialogue import parse_marked
 from pluralign.data.gather import Replies
-from pluralign.data.objective import Objective
+from pluralign.data.helpsteer_attributes import ATTRIBUTES, OBJECTIVES, ROW
 from pluralign.data.record import Response
 from pluralign.data.strict import text
 
-OBJECTIVES = (
-    Objective("helpfulness", "overall helpfulness of the reply to the prompt", high=4),
-    Objective("correctness", "all pertinent facts, without errors", high=4),
-    Objective("coherence", "consistent and clear", high=4),
-    Objective("complexity", "depth needed to write the reply; neither end is better by itself", high=4),
-    Objective("verbosity", "detail, compared with what was asked; neither end is better by itself", high=4),
-)
 LICENCE = "CC BY 4.0"
 HUB = "nvidia/HelpSteer"
 SOURCE = "HelpSteer (Wang et al. 2023, arXiv 2311.09528; nvidia/HelpSteer)"
-_ATTRIBUTES = tuple(objective.name for objective in OBJECTIVES)
-_COLUMNS = ("prompt", "response", *_ATTRIBUTES)
-COLUMNS = ", ".join(_COLUMNS) + " (by the hub's name, or --reader helpsteer)"
+COLUMNS = ", ".join(ROW) + " (by the hub's name, or --reader helpsteer)"
 
 
 def recognise(row: dict[str, Any]) -> int:
@@ -44,6 +35,6 @@ def read(path: str | Path, on_error: OnError = "raise") -> Dataset:
 
 
 def _reply(row: dict[str, Any]) -> Response:
-    need(row, _COLUMNS)
+    need(row, ROW)
     words = text(row["response"], "response")
-    return Response(words, scores=scores(row, _ATTRIBUTES), extra=rest(row, _COLUMNS))
+    return Response(words, scores=scores(row, ATTRIBUTES), extra=rest(row, ROW))

@@ -15,29 +15,20 @@ from pluralign.data.cells import need, rest, scores
 from pluralign.data.dataset import Dataset, OnError
 from pluralign.data.dialogue import parse_marked
 from pluralign.data.gather import Replies
-from pluralign.data.objective import Objective
+from pluralign.data.helpsteer_attributes import ATTRIBUTES, OBJECTIVES, ROW
 from pluralign.data.record import Rater, Rating, Response
 from pluralign.data.strict import text
 from pluralign.errors import DataError
 
-OBJECTIVES = (
-    Objective("helpfulness", "overall helpfulness of the reply to the prompt", high=4),
-    Objective("correctness", "all pertinent facts, without errors", high=4),
-    Objective("coherence", "consistent and clear", high=4),
-    Objective("complexity", "depth needed to write the reply; neither end is better by itself", high=4),
-    Objective("verbosity", "detail, compared with what was asked; neither end is better by itself", high=4),
-)
 LICENCE = "CC BY 4.0"
 HUB = "nvidia/HelpSteer2"
 SOURCE = "HelpSteer2 (Wang et al. 2024, arXiv 2406.08673; nvidia/HelpSteer2)"
-_ATTRIBUTES = tuple(objective.name for objective in OBJECTIVES)
-_COLUMNS = ("prompt", "response", *_ATTRIBUTES)
-COLUMNS = ", ".join(_COLUMNS)
+COLUMNS = ", ".join(ROW)
 
 
 def recognise(row: dict[str, Any]) -> int:
     """All seven columns, if they are there; HelpSteer, which has the same, is known by its hub name."""
-    return len(_COLUMNS) if set(_COLUMNS) <= set(row) else 0
+    return len(ROW) if set(ROW) <= set(row) else 0
 
 
 def read(path: str | Path, on_error: OnError = "raise") -> Dataset:
@@ -47,13 +38,13 @@ def read(path: str | Path, on_error: OnError = "raise") -> Dataset:
 
 
 def _reply(row: dict[str, Any]) -> Response:
-    need(row, _COLUMNS)
-    lists = [column for column in _ATTRIBUTES if isinstance(row[column], list)]
+    need(row, ROW)
+    lists = [column for column in ATTRIBUTES if isinstance(row[column], list)]
     return Response(
         text(row["response"], "response"),
-        scores=scores(row, (column for column in _ATTRIBUTES if column not in lists)),
+        scores=scores(row, (column for column in ATTRIBUTES if column not in lists)),
         ratings=_ratings(row, lists),
-        extra=rest(row, _COLUMNS),
+        extra=rest(row, ROW),
     )
 
 
