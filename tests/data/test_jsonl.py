@@ -156,8 +156,8 @@ def test_a_cut_gzip_stream_is_one_rejected_row_and_the_rows_before_it_stay(tmp_p
 def test_the_ending_may_be_wrong_and_the_file_in_several_parts(tmp_path: Path) -> None:
     for name, content in (
         ("plain.jsonl.gz", HEADER + ROW + ROW),
-        ("packed.jsonl", gzip.compress(HEADER + ROW + ROW)),
-        ("parts.jsonl.gz", gzip.compress(HEADER) + gzip.compress(ROW) + gzip.compress(ROW)),
+        ("packed.jsonl", gzip.compress(HEADER + ROW + ROW, mtime=0)),
+        ("parts.jsonl.gz", gzip.compress(HEADER, mtime=0) + gzip.compress(ROW, mtime=0) + gzip.compress(ROW, mtime=0)),
         ("b.jsonl.bz2", bz2.compress(HEADER + ROW + ROW)),
         ("x.jsonl.xz", lzma.compress(HEADER + ROW + ROW)),
     ):
