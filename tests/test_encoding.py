@@ -13,7 +13,8 @@ from pluralign.encoding import CONDITION, CONDITION_SEGMENT, TEMPLATES, Encoder
 from pluralign.errors import ConfigError, DataError, ModelError
 from pluralign.lab.shipped import base_path
 from pluralign.steering.none import NoSteering
-from pluralign.steering.prompt.weights import BRACKETS, PromptWeights
+from pluralign.steering.prompt.weights import PromptWeights
+from pluralign.steering.text import BRACKETS
 from tiny import policy, tokenizer
 
 ROLE_TEMPLATE = (

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pluralign.data.condition import Condition, parse
 from pluralign.data_api import annotate, convert, forget, split, validate
 from pluralign.errors import ConfigError, RunError
-from pluralign.plugins import load_class
 from pluralign.recipes.file_job import Data, TrainOptions, base_model, load_data, settings_of_run, train
 from pluralign.recipes.registry import about_method, method_class, method_id, method_names, recipe, recipe_names
+from pluralign.recipes.scorer import open_scorer
 from pluralign.storage import read_json
 
 if TYPE_CHECKING:
@@ -139,14 +139,11 @@ def _lab_report(policy: Policy, seed: int, temperature: float, split: str, about
 
 
 def score(source: str | Path, out: str | Path, scorer: str = "lab") -> int:
-    """Score a file of records and write it; returns how many. `scorer` is 'lab' or module:Class."""
+    """Score a file of records and write it; returns how many. `scorer`: see `recipes.scorer.open_scorer`."""
     from pluralign.data import jsonl
     from pluralign.data.readers.registry import read
 
-    if scorer != "lab" and ":" not in scorer:
-        raise ConfigError(f"unknown scorer {scorer!r}; known is lab (or module:Class of your own)")
-    cls = load_class("pluralign.lab.scoring:ExactScorer" if scorer == "lab" else scorer, "")
-    found = cls()
+    found = open_scorer(scorer)
     dataset = read(source)
     kept = [objective for objective in dataset.objectives if objective.name not in {o.name for o in found.objectives}]
     objectives = [*kept, *found.objectives]

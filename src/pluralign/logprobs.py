@@ -132,7 +132,7 @@ def pad(
 
 
 @torch.no_grad()
-def head_agrees(model: Any, head: Head, steering: Steering, num_objectives: int) -> bool:
+def head_agrees(model: Any, head: Head, steering: Steering, num_changes: int) -> bool:
     """Whether trunk + head function reproduce the model's own log-probabilities on a short batch.
 
     The head's raw logits are blown up on the way, so that a scale or soft-cap that `head` does not know shows even
@@ -142,7 +142,7 @@ def head_agrees(model: Any, head: Head, steering: Steering, num_objectives: int)
     embeddings = model.get_input_embeddings()
     device = embeddings.weight.device
     input_ids = torch.arange(1, 2 * width + 1, device=device).view(2, width) % embeddings.num_embeddings
-    coefficients = reference_coefficients(2, num_objectives).to(device)
+    coefficients = reference_coefficients(2, num_changes).to(device)
     was_training = model.training
     model.eval()
     try:

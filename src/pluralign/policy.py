@@ -4,7 +4,7 @@
     base/                   the base model and its tokenizer, a plain Hugging Face folder
     steering.safetensors    the changes
 
-Letters: R rows, L conditions of a row, K objectives, C = K + 2 coefficients, T tokens.
+Letters: R rows, L conditions of a row, K objectives, D changes, C = D + 2 coefficients, T tokens.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from pluralign.data.objective import Objective, unique
 from pluralign.data.record import Message
 from pluralign.encoding import Encoder
 from pluralign.errors import ConfigError, ModelError
-from pluralign.losses.outputs import Loss, Metrics, Outputs, total
+from pluralign.losses.outputs import Loss, Metrics, Outputs, sees_tokens, total
 from pluralign.steering import fused
 from pluralign.steering.contract import Steering, reference_coefficients
 from pluralign.steering.fused import Judged
 from pluralign.steering.head import Head, epilogue_of
+from pluralign.steering.none import NoSteering
 from pluralign.steering.passes import supports
-from pluralign.steering.surgery import delta_state, load_deltas, merged_state, plural_layers
+from pluralign.steering.surgery import base_state, delta_state, load_deltas, merged_state, plural_layers
 from pluralign.storage import fingerprint
+from pluralign.token_outputs import token_outputs
 
 log = logging.getLogger("pluralign")
 
@@ -57,12 +59,13 @@ class Policy:
             self.lineage["base_fingerprint"] = weights_fingerprint(model)
         steering.attach(model, encoder, self.objectives)
         self.head = Head(model.get_output_embeddings(), epilogue_of(model.config))
-        self.fused = logprobs.head_agrees(model, self.head, steering, self.num_objectives)
+        self.fused = logprobs.head_agrees(model, self.head, steering, self.num_changes)
         if not self.fused:
             log.warning(
                 "%s does something after its head that we do not know; using its own logits", type(model).__name__
             )
-        self.sharing = trial.sharing_of(model, steering, self.num_objectives, self.fused)
+        self._kept: Policy | None = None
+        self.sharing = trial.sharing_of(model, steering, self.num_changes, self.fused)
 
     # -- making one ------------------------------------------------------------------------------------------------
 
@@ -114,6 +117,11 @@ class Policy:
         return len(self.objectives)
 
     @property
+    def num_changes(self) -> int:
+        """D: K where every objective has one change."""
+        return self.steering.num_changes(self.objectives)
+
+    @property
     def device(self) -> torch.device:
         """Where the model lives."""
         return self.model.get_input_embeddings().weight.device
@@ -137,7 +145,7 @@ class Policy:
 
     def reference_coefficients(self, num_rows: int) -> Tensor:
         """[R, C] of the reference (the base before any change)."""
-        return reference_coefficients(num_rows, self.num_objectives).to(self.device)
+        return reference_coefficients(num_rows, self.num_changes).to(self.device)
 
     # -- log-probabilities -----------------------------------------------------------------------------------------
 
@@ -145,13 +153,15 @@ class Policy:
         """Differentiable log-probabilities of a `training.batching.Batch`; [R, L]."""
         states = None if batch.states is None else batch.states.gather(batch.rows)
         summed = logprobs.response_logprobs(self, batch.input_ids, batch.targets_mask, batch.coefficients, states)
-        return Outputs(summed, batch.reference, batch.targets_mask.sum(1))
+        return Outputs(summed, batch.reference, batch.targets_mask.sum(1), batch.groups)
 
     def losses(self, batch: Any, loss: Loss, scale: float = 1.0) -> tuple[Tensor, Tensor, Metrics]:
         """(scale · Σ losses of a `training.batching.Batch`, differentiable; the losses [P]; their metrics).
 
         The head and the loss in one go (`steering/fused.py`), where the head is known to it.
         """
+        if sees_tokens(loss):
+            return total(loss, token_outputs(self, batch, loss.needs_reference), batch.judgements, scale)
         if not (self.fused and supports(self.head)):
             return total(loss, self.outputs(batch), batch.judgements, scale)
         states = None if batch.states is None else batch.states.gather(batch.rows)
@@ -161,10 +171,25 @@ class Policy:
 
     @torch.no_grad()
     def reference_logprobs(self, batch: Any) -> Tensor:
-        """log π_ref(y|x) [R], summed over response tokens. Right only while the base is untouched or inside."""
+        """log π_ref(y|x) [R], summed over response tokens. Right while the base is untouched, inside, or kept."""
+        if self._kept is not None:
+            return self._kept.reference_logprobs(batch)
         rows = self.reference_coefficients(len(batch.input_ids))[:, None]
         states = None if batch.states is None else batch.states.gather(batch.rows)
         return logprobs.response_logprobs(self, batch.input_ids, batch.targets_mask, rows, states)[:, 0]
+
+    @property
+    def reference(self) -> Policy:
+        """A policy whose reference coefficients are the base's: this one, or the copy that `keep_reference` made."""
+        return self._kept or self
+
+    def keep_reference(self) -> None:
+        """Before all weights are trained: keep a copy of the model as it stands, where the base is not inside."""
+        if self._kept is None and not self.steering.reference_inside:
+            base = plain_model(self.model, base_state(self.model))
+            encoder = Encoder(self.encoder.tokenizer, **self.encoder.config())
+            self._kept = Policy(base, encoder, NoSteering(shared_where=None), self.objectives, lineage=self.lineage)
+            base.requires_grad_(False)
 
     @property
     def frozen_trunk(self) -> bool:

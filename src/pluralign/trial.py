@@ -43,11 +43,11 @@ Timed = Callable[["Policy", Sharing], tuple[Tensor, float]]
 log = logging.getLogger("pluralign")
 
 
-def sharing_of(model: Any, steering: Steering, num_objectives: int, fused: bool) -> Sharing | None:
+def sharing_of(model: Any, steering: Steering, num_changes: int, fused: bool) -> Sharing | None:
     """How the model takes masks, tried out; None, with a log line, for a model that does not."""
     reason = _obstacle(model, fused)
     for sharing in () if reason else _candidates(model):
-        reason = _disagreement(model, steering, sharing, num_objectives, fused)
+        reason = _disagreement(model, steering, sharing, num_changes, fused)
         if reason is None:
             return sharing
     log.warning("%s reads every response with its own copy of the prompt: %s", _name(model), reason)
@@ -93,11 +93,11 @@ def _candidates(model: Any) -> Iterator[Sharing]:
 
 
 @torch.no_grad()
-def _disagreement(model: Any, steering: Steering, sharing: Sharing, num_objectives: int, fused: bool) -> str | None:
+def _disagreement(model: Any, steering: Steering, sharing: Sharing, num_changes: int, fused: bool) -> str | None:
     """Why the states of short rows are not the same, shared and alone; None where they are."""
     embeddings = model.get_input_embeddings()
     ids, starts, lengths = _trial(model, embeddings.num_embeddings)
-    rows = reference_coefficients(len(ids), num_objectives).to(embeddings.weight.device)
+    rows = reference_coefficients(len(ids), num_changes).to(embeddings.weight.device)
     together, alone = (pack(ids, starts, lengths, [b""] * len(ids), linear) for linear in (100.0, None))
     was_training = model.training
     model.eval()

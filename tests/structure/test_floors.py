@@ -16,10 +16,11 @@ FLOORS = (
         ("trial",),
         ("logprobs", "policy_folder"),
         ("members",),
+        ("token_outputs",),
         ("policy",),
         ("reward_model",),
     ),
-    (("model_card", "training"), ("export", "sampling", "scorers")),
+    (("model_card", "training"), ("export", "sampling"), ("scorers",)),
     (("lab", "methods"),),
     (("evaluation",),),
     (
@@ -40,7 +41,7 @@ PLUGINS = {
     "methods": {"contract", "experts", "preparation"},
     "scorers": {"contract"},
     "steering": {
-        *("adapter", "contract", "deltas", "head", "surgery", "weighted"),
+        *("adapter", "contract", "deltas", "head", "surgery", "text", "weighted"),
         *("formulations", "fused", "passes", "softmax", "terms", "units"),  # the fast head
     },
 }

@@ -194,6 +194,8 @@ def random_groups(num: int = 12, num_responses: int = 5, seed: int = 3) -> list[
 class StoppingSource:
     """Stops this process at the beginning of a step."""
 
+    live = False
+
     def __init__(self, inner: Source, step: int) -> None:
         self.inner, self.step = inner, step
         self.texts, self.state, self.restore = inner.texts, inner.state, inner.restore

@@ -76,6 +76,8 @@ def fail() -> None:
 class CutSource:
     """A source that fails once at a given step, as if the process died there."""
 
+    live = False
+
     def __init__(self, step: int, act=fail) -> None:
         self.inner, self.step, self.act = random_source(), step, act
 

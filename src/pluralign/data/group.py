@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pluralign.data.condition import Condition
 from pluralign.data.record import Message, Record, Response
@@ -39,8 +39,11 @@ class Group:
 
     A condition of None is the unconditioned policy. Without preferences every (response, condition) is an
     example to imitate (supervised fine-tuning). `unfinished` names the responses (indices) that a length limit cut
-    off: they are read without an end token, or they would teach to end early. Raises DataError for a preference or
-    an unfinished response outside the group.
+    off: they are read without an end token, or they would teach to end early. `values` [responses][conditions] go with
+    the examples to imitate where a loss wants a number for each (an advantage, a log-weight); `series`, by name,
+    [responses][tokens], where it wants one for each token of a response as the policy's encoder reads it (end token
+    included). Raises DataError for a preference or an unfinished response outside the group, and for values or series of
+    another shape.
     """
 
     messages: tuple[Message, ...]
@@ -49,11 +52,18 @@ class Group:
     preferences: tuple[Preference, ...] = ()
     id: str = ""
     unfinished: tuple[int, ...] = ()
+    values: tuple[tuple[float, ...], ...] = ()
+    series: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         size, asked = len(self.responses), len(self.conditions)
         if not all(0 <= place < size for place in self.unfinished):
             raise DataError(f"unfinished names responses {self.unfinished} of a group of {size}")
+        if self.values and (self.preferences or [len(row) for row in self.values] != [asked] * size):
+            raise DataError(f"values are [{size} responses][{asked} conditions], without preferences")
+        for name, rows in self.series.items():
+            if len(rows) != size:
+                raise DataError(f"series {name!r} has {len(rows)} rows for {size} responses")
         for preference in self.preferences:
             if max(preference.chosen, preference.rejected) >= size or preference.condition >= asked:
                 raise DataError(f"{preference} is outside a group of {size} responses and {asked} conditions")

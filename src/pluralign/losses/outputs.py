@@ -5,7 +5,8 @@ Letters: R rows (responses), L conditions a row is judged under, P examples (pre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -22,19 +23,45 @@ class Outputs:
     """Log-probabilities in nats, summed over the response's tokens (end token included).
 
     logprobs [R, L] under each condition; reference [R] of the unconditioned reference (NaN where absent);
-    lengths [R] in response tokens.
+    lengths [R] in response tokens; groups [R], which prompt a row answers (equal numbers, equal prompts), for losses
+    that couple a prompt.
     """
 
     logprobs: Tensor
     reference: Tensor
     lengths: Tensor
+    groups: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenOutputs(Outputs):
+    """What a loss with `view = "tokens"` sees besides: an entry [N] for every response token.
+
+    rows [N] ascending: where the token's response under its condition stands in `logprobs.flatten()` (r · L + l);
+    token_logprobs [N] of the token itself; entropy [N] of the distribution that it was drawn from; with
+    `needs_reference`, kl_forward [N] = KL(p_0 ‖ p_θ) and kl_reverse [N] = KL(p_θ ‖ p_0), where p_0 is the reference after
+    the unconditioned prompt; nats, over the vocabulary without the tokens that enclose a condition. `series` by name
+    [N]: the numbers that groups gave to tokens (NaN where they gave none).
+    """
+
+    rows: Tensor
+    token_logprobs: Tensor
+    entropy: Tensor
+    kl_forward: Tensor | None = None
+    kl_reverse: Tensor | None = None
+    series: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def summed(self, tokens: Tensor) -> Tensor:
+        """Sums over the tokens of a response: [N] -> [R · L]."""
+        return tokens.new_zeros(self.logprobs.numel()).index_add(0, self.rows, tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgements:
     """Who beats whom: chosen, rejected [P] row indices, condition [P] index into L, margin [P] (NaN: unknown).
 
-    An example to imitate has no opponent: its `rejected` is -1 and its margin NaN.
+    An example to imitate has no opponent: its `rejected` is -1, and its margin the value that its group gives it (an
+    advantage, a log-weight; NaN without).
     """
 
     chosen: Tensor
@@ -52,7 +79,8 @@ class Loss(Protocol):
 
     Returns one value per example, [P], and metrics (detached tensors, one value per example). `couples` says
     which examples must be seen together: a "pair", all of a "prompt", or the whole "batch".
-    `needs_reference`: whether reference log-probabilities have to be computed for it.
+    `needs_reference`: whether reference log-probabilities have to be computed for it. A loss with a class attribute
+    `view = "tokens"` is given `TokenOutputs`, by autograd through the logits (slower than the sums that others see).
     """
 
     couples: ClassVar[Literal["pair", "prompt", "batch"]]
@@ -60,6 +88,11 @@ class Loss(Protocol):
 
     def __call__(self, outputs: Outputs, judgements: Judgements) -> tuple[Tensor, Metrics]:
         """Per-example loss and metrics."""
+
+
+def sees_tokens(loss: Loss) -> bool:
+    """Whether a loss is given `TokenOutputs`."""
+    return getattr(loss, "view", "sums") == "tokens"
 
 
 def total(loss: Loss, outputs: Outputs, judgements: Judgements, scale: float = 1.0) -> tuple[Tensor, Tensor, Metrics]:
@@ -112,9 +145,11 @@ __all__ = [
     "Loss",
     "Metrics",
     "Outputs",
+    "TokenOutputs",
     "check_positive",
     "log_ratios",
     "pair_log_ratios",
     "pair_metrics",
+    "sees_tokens",
     "total",
 ]

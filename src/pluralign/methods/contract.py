@@ -12,18 +12,41 @@ from typing import ClassVar, Protocol
 from pluralign.data.group import Group
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record
+from pluralign.errors import ConfigError
 from pluralign.policy import Policy
+from pluralign.sampling.pool import without_replies
+from pluralign.scorers.contract import Scorer
 from pluralign.steering.contract import Steering
 from pluralign.training.run import Run
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a method is given. `validation` records choose the checkpoint where there are any."""
+    """What a method is given. `validation` records choose the checkpoint where there are any; on-policy methods answer
+    `prompts` (none: those of the training records), and `scorer` judges what they answer."""
 
     train: Sequence[Record]
     objectives: tuple[Objective, ...]
     validation: Sequence[Record] = field(default_factory=list)
+    prompts: Sequence[Record] = field(default_factory=list)
+    scorer: Scorer | None = None
+
+    def judge(self, method: str) -> Scorer:
+        """The scorer of new replies. Raises ConfigError without one, or where it leaves out an objective."""
+        if self.scorer is None:
+            raise ConfigError(
+                f"{method} lets the policy answer while it trains, and somebody must judge; give --scorer "
+                "(lab, the folder of a reward model, judge:..., or module:Class)"
+            )
+        filled = {objective.name for objective in self.scorer.objectives}
+        missing = [objective.name for objective in self.objectives if objective.name not in filled]
+        if missing and filled:
+            raise ConfigError(f"the scorer does not score {', '.join(missing)}; choose --objectives that it scores")
+        return self.scorer
+
+    def questions(self) -> list[Record]:
+        """The prompts to answer, each once: `prompts`, or those of the training records."""
+        return without_replies(self.prompts or self.train)
 
 
 @dataclass(frozen=True)

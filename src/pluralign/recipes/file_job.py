@@ -15,6 +15,7 @@ from pluralign import settings
 from pluralign.data.objective import Objective, known
 from pluralign.errors import ConditionError, ConfigError, DataError, FormatVersionError, ModelError, RunError
 from pluralign.recipes.registry import method_class, method_id, recipe
+from pluralign.recipes.scorer import open_scorer
 from pluralign.storage import check_format_version, read_json
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class TrainOptions:
     """run folder; must be new, or hold an interrupted run (with --resume)"""
     validation: Path | None = None
     """file whose judgements choose the checkpoint"""
+    prompts: Path | None = None
+    """file of prompts that on-policy methods answer; none means those of the data"""
+    scorer: str | None = None
+    """who judges new replies: lab, a reward model's folder, judge:..., or module:Class (on-policy methods only)"""
     reader: str = "auto"
     """format of the data (see `pluralign data readers`), or module:object"""
     map: str | None = None
@@ -151,8 +156,10 @@ def train(method: Method | str, options: TrainOptions, command: str = "") -> Pol
         side = options.out / "rejected.jsonl" if options.on_error == "skip" else None
         data = load_data(options.data, options.reader, options.on_error, *wanted, side=side)
         held_out = _held_out(options, data)
+        asked = [] if options.prompts is None else load_data(options.prompts).records
+        judge = None if options.scorer is None else open_scorer(options.scorer)
         policy = _fresh_policy(built, options, data)
-        policy = built.train(policy, TrainingData(data.records, data.objectives, held_out), run)
+        policy = built.train(policy, TrainingData(data.records, data.objectives, held_out, asked, judge), run)
         done = run.stage("policy")
         if not done.finished:
             policy.save(options.out / "policy", overwrite=True)

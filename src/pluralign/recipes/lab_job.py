@@ -36,11 +36,14 @@ def rate(records: list[Record], raters: Raters = "noisy", seed: int = 0, share: 
 
 
 def train_in_lab(method: Method, records: list[Record], folder: Path, seed: int = 0, world: World = "base") -> Policy:
-    """Train a method on rated replies, starting from the shipped base; the run stays in `folder`."""
+    """Train a method on rated replies, starting from the shipped base; the run stays in `folder`.
+
+    On-policy methods have their replies judged by the exact scorer: no reward model could serve them better.
+    """
     about = {
         "method": type(method).__name__.lower(),
         "data": [{"source": "lab", "licence": "Apache-2.0", "records": len(records)}],
     }
     policy = Policy.from_base(lab.base_path(world), method.new_steering(lab.objectives), lab.objectives, lineage=about)
     with Run(folder, seed=seed) as run:
-        return method.train(policy, TrainingData(records, lab.objectives), run)
+        return method.train(policy, TrainingData(records, lab.objectives, scorer=lab.ExactScorer()), run)

@@ -41,16 +41,16 @@ class AdapterSteering(DeltaSteering):
     def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
         """Add the adapter, or make every weight trainable."""
         spec = DeltaSpec(0, "head", 1, self.shared_where, self.shared_rank, self.shared_alpha, self.seed)
-        self._num = len(objectives)
+        self._num = self.num_changes(objectives)
         self._state = install(  # type: ignore[misc]
-            model, spec, self.expand, len(objectives) + 2
+            model, spec, self.expand, self._num + 2
         )
         if self.shared_where is None:
             model.requires_grad_(True)
 
     def coefficients(self, conditions: Sequence[Condition | None], objectives: Sequence[Objective]) -> Tensor:
         """[R, K + 2]: the adapter and the base, the same for every row."""
-        rows = torch.zeros(len(conditions), len(objectives) + 2)
+        rows = torch.zeros(len(conditions), self.num_changes(objectives) + 2)
         rows[:, -2:] = 1.0
         return rows
 

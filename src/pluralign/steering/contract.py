@@ -1,7 +1,8 @@
 """The contract of a steering: how a condition enters a model.
 
-Coefficients of a row are C = K + 2 numbers: λ_1 .. λ_K (times the condition's strength), the shared share, the base
-share (see `deltas.py`). A text steering uses only the last two.
+Coefficients of a row are C = D + 2 numbers: one for each of the D changes (λ_1 .. λ_K times the condition's strength,
+where every objective has one change), the shared share, the base share (see `deltas.py`). A text steering uses only the
+last two.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ class Steering(Protocol):
     @property
     def reference_inside(self) -> bool:
         """Whether the untrained base can still be computed from the trained model (coefficients 0 .. 0, 0, 1)."""
+
+    def num_changes(self, objectives: Sequence[Objective]) -> int:
+        """D, how many changes the model has: one per objective in most."""
 
     def translate(self, condition: Condition, objectives: Sequence[Objective]) -> Condition:
         """The condition in this mechanism's own kind; ConditionError with a reason where it cannot be read."""
@@ -74,6 +78,10 @@ class DeltaSteering:
 
     _state: ClassVar[SteerState | None] = None  # the instance's own once attached; no field: it is no setting
 
+    def num_changes(self, objectives: Sequence[Objective]) -> int:
+        """One per objective."""
+        return len(objectives)
+
     def write(self, messages: Sequence[Message], condition: Condition | None) -> tuple[Message, ...]:
         """Identity (DataError where a turn claims to be a condition)."""
         return spoken(messages)
@@ -105,8 +113,8 @@ def spoken(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def reference_coefficients(num_rows: int, num_objectives: int) -> Float[Tensor, "R C"]:
+def reference_coefficients(num_rows: int, num_changes: int) -> Float[Tensor, "R C"]:
     """Coefficients [R, C] of the reference: no change, base share 1."""
-    coefficients = torch.zeros(num_rows, num_objectives + 2)
+    coefficients = torch.zeros(num_rows, num_changes + 2)
     coefficients[:, -1] = 1.0
     return coefficients

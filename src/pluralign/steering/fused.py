@@ -59,7 +59,7 @@ class Judged:
             told.condition[examples],
             told.margin[examples],
         )
-        return Outputs(logprobs, self.reference[rows], self.lengths[rows]), moved
+        return Outputs(logprobs, self.reference[rows], self.lengths[rows], self.groups[rows]), moved
 
 
 class _Asked(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pluralign.data.condition import Condition, Weights, vector
@@ -52,13 +53,13 @@ class WeightedSteering(DeltaSteering):
 
     def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
         """Replace the chosen layers; everything else is frozen."""
+        self._num = self.num_changes(objectives)
         spec = DeltaSpec(
-            len(objectives), self.where, self.rank, self.shared_where, self.shared_rank, self.shared_alpha, self.seed
+            self._num, self.where, self.rank, self.shared_where, self.shared_rank, self.shared_alpha, self.seed
         )
         self._objectives = tuple(objectives)
-        self._num = len(objectives)
         self._state = install(  # type: ignore[misc]
-            model, spec, self.expand, len(objectives) + 2
+            model, spec, self.expand, self._num + 2
         )
 
     def base_shares(self, totals: Tensor) -> Tensor:
@@ -67,15 +68,19 @@ class WeightedSteering(DeltaSteering):
 
     def coefficients(self, conditions: Sequence[Condition | None], objectives: Sequence[Objective]) -> Tensor:
         """[R, K + 2]; None is the reference (no change)."""
-        rows = np.zeros((len(conditions), len(objectives) + 2), dtype=np.float64)
+        rows = np.zeros((len(conditions), self.num_changes(objectives) + 2), dtype=np.float64)
         rows[:, -1] = 1.0
         for row, condition in zip(rows, conditions, strict=True):
             if condition is not None:
                 weights = self.translate(condition, objectives)
-                row[:-2] = vector(weights, objectives)
+                row[:-2] = self.amounts(weights, objectives)
                 row[-2] = weights.strength
                 row[-1] = float(self.base_shares(torch.tensor([sum(weights.values.values())], dtype=torch.float64)))
         return torch.tensor(rows, dtype=torch.float32)
+
+    def amounts(self, weights: Weights, objectives: Sequence[Objective]) -> NDArray[np.float64]:
+        """How much of each change [D] the weights ask for: the weights times their strength."""
+        return vector(weights, objectives)
 
     def expand(self, steer: Tensor) -> Tensor:
         """Weights [R, K] -> coefficients [R, K + 2] with strength 1; coefficients pass through."""

@@ -12,9 +12,9 @@ nothing reads. What the rows have in common, the policy reads once (`packing.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 from pluralign.data.condition import Condition
 from pluralign.data.group import Group, Text
 from pluralign.data.record import Message
+from pluralign.errors import DataError
 from pluralign.losses.outputs import NOTHING, Judgements
 from pluralign.training.rows import Rows
 
@@ -43,7 +44,9 @@ class Batch:
     reference [R] float64 (summed log π_ref, nats; NaN unknown), lengths [R] long (response tokens), rows [R] long
     (the rows' numbers in the cache: stable within a fit, equal numbers are equal ids), rejected (responses left out
     because they do not fit), groups [R] long (which of the batch's prompts a row answers, ascending; the rows of a
-    judgement answer the same), states (the frozen trunk's hidden states, where they are kept).
+    judgement answer the same), states (the frozen trunk's hidden states, where they are kept), series (by name [R, T]:
+    the numbers that groups give to response tokens, NaN elsewhere), plain (the same responses after their unconditioned
+    prompts, in the same order; only for a loss that compares distributions).
     """
 
     input_ids: Tensor
@@ -57,6 +60,8 @@ class Batch:
     groups: Tensor
     rejected: int = 0
     states: TrunkStates | None = None
+    series: Mapping[str, Tensor] = field(default_factory=dict)
+    plain: Batch | None = None
 
     @property
     def num_examples(self) -> int:
@@ -66,6 +71,7 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         moved = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        moved["series"] = {name: value.to(device) for name, value in self.series.items()}
         return Batch(**{name: value.to(device) if hasattr(value, "to") else value for name, value in moved.items()})
 
 
@@ -78,9 +84,12 @@ class _Plan:
     references: list[int] = field(default_factory=list)
     conditions: list[Conditions] = field(default_factory=list)
     known: dict[tuple[int, int, Conditions], int] = field(default_factory=dict)
+    series: list[Mapping[str, tuple[float, ...]]] = field(default_factory=list)
     rejected: int = 0
 
-    def row(self, prompt: int, number: int, reference: int, conditions: Conditions) -> int:
+    def row(
+        self, prompt: int, number: int, reference: int, conditions: Conditions, series: Mapping[str, tuple[float, ...]]
+    ) -> int:
         """The row's place, added at first sight."""
         key = (prompt, number, conditions)
         if key not in self.known:
@@ -89,17 +98,31 @@ class _Plan:
             self.groups.append(prompt)
             self.references.append(reference)
             self.conditions.append(conditions)
+            self.series.append(series)
         return self.known[key]
 
 
+@runtime_checkable
+class Prepared(Protocol):
+    """A reference that wants to hear of a batch's rows before it is asked for each."""
+
+    def prepare(self, numbers: Sequence[int]) -> None:
+        """Rows that will be asked for."""
+
+
 class Collator:
-    """Groups to batches for one policy. `reference` maps a row number to log π_ref (None: all unknown)."""
+    """Groups to batches for one policy. `reference` maps a row number to log π_ref (None: all unknown); `beside`: whether
+    batches hold their responses after the unconditioned prompts too."""
 
     def __init__(
-        self, policy: Trainable, rows: Rows | None = None, reference: Callable[[int], float] | None = None
+        self,
+        policy: Trainable,
+        rows: Rows | None = None,
+        reference: Callable[[int], float] | None = None,
+        beside: bool = False,
     ) -> None:
         self.policy, self.rows = policy, rows if rows is not None else Rows(policy.encoder)
-        self.reference = reference
+        self.reference, self.beside = reference, beside
 
     def __call__(self, groups: Sequence[Group]) -> Batch:
         """One batch of all the groups; judgements whose response does not fit are left out."""
@@ -111,6 +134,8 @@ class Collator:
         width = max(map(len, plan.conditions), default=1)
         input_ids, attention, targets = _padded(self.rows, plan.rows)
         chosen, rejected, condition, margin = zip(*examples, strict=True) if examples else ((),) * 4
+        if isinstance(self.reference, Prepared):
+            self.reference.prepare([number for number in plan.references if number != NOTHING])
         return Batch(
             input_ids=input_ids,
             attention_mask=attention,
@@ -128,6 +153,8 @@ class Collator:
             groups=torch.tensor(plan.groups, dtype=torch.long),
             rejected=plan.rejected,
             states=self.rows.states,
+            series=_series(plan.series, targets),
+            plain=self.plain(plan.references) if self.beside and plan.rows else None,
         )
 
     def plain(self, numbers: Sequence[int]) -> Batch:
@@ -159,13 +186,20 @@ class Collator:
             conditions = group.conditions if every else tuple(group.conditions[number] for number in columns)
             for index, text in enumerate(group.texts()):
                 used = [column for column, number in enumerate(columns) if (index, number) in needed]
-                row = self._row(plan, prompt, text, messages, conditions) if used else None
+                series = {name: rows[index] for name, rows in group.series.items()}
+                row = self._row(plan, prompt, text, messages, conditions, series) if used else None
                 if row is not None:
                     places.update(((index, columns[column]), (row, column)) for column in used)
         return list(_examples(group, places))
 
     def _row(
-        self, plan: _Plan, prompt: int, text: Text, written: tuple[Message, ...], conditions: Conditions
+        self,
+        plan: _Plan,
+        prompt: int,
+        text: Text,
+        written: tuple[Message, ...],
+        conditions: Conditions,
+        series: Mapping[str, tuple[float, ...]],
     ) -> int | None:
         plain, response, finished = text
         number = self.rows.number(written, response, finished)
@@ -173,7 +207,7 @@ class Collator:
             plan.rejected += 1
             return None
         unconditioned = number if written is plain else self.rows.number(*text)
-        return plan.row(prompt, number, NOTHING if unconditioned is None else unconditioned, conditions)
+        return plan.row(prompt, number, NOTHING if unconditioned is None else unconditioned, conditions, series)
 
     def _seams(self, group: Group) -> list[tuple[tuple[Message, ...], list[int]]]:
         """The distinct prompts of a group and, for each, the conditions read after it."""
@@ -224,13 +258,25 @@ def _needed(group: Group) -> set[tuple[int, int]]:
 def _examples(group: Group, places: dict[tuple[int, int], tuple[int, int]]) -> Iterator[_Example]:
     """(chosen row, rejected row, column, margin) of every judgement whose rows exist."""
     if not group.preferences:
-        yield from ((row, NOTHING, column, math.nan) for row, column in places.values())
+        for (index, asked), (row, column) in places.items():
+            yield row, NOTHING, column, group.values[index][asked] if group.values else math.nan
     for preference in group.preferences:
         chosen = places.get((preference.chosen, preference.condition))
         rejected = places.get((preference.rejected, preference.condition))
         if chosen and rejected:
             margin = math.nan if preference.margin is None else preference.margin
             yield chosen[0], rejected[0], chosen[1], margin
+
+
+def _series(rows: Sequence[Mapping[str, tuple[float, ...]]], targets: Tensor) -> dict[str, Tensor]:
+    """By name [R, T], at the response tokens targets [R, T]. Raises DataError for a series of another length."""
+    found: dict[str, Tensor] = {}
+    for row, series in enumerate(rows):
+        for name, numbers in series.items():
+            if len(numbers) != int(targets[row].sum()):
+                raise DataError(f"series {name!r} has {len(numbers)} numbers for {int(targets[row].sum())} tokens")
+            found.setdefault(name, torch.full(targets.shape, math.nan))[row, targets[row]] = torch.tensor(numbers)
+    return found
 
 
 def _padded(rows: Rows, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,7 +21,7 @@ import torch
 
 from pluralign.data.group import Group
 from pluralign.errors import ConfigError, DataError, RunError
-from pluralign.losses.outputs import Loss
+from pluralign.losses.outputs import Loss, sees_tokens
 from pluralign.training import checkpoint
 from pluralign.training.batching import Collator
 from pluralign.training.checkpoint import Checkpoint
@@ -30,7 +30,7 @@ from pluralign.training.interrupt import Interrupted, StopRequest
 from pluralign.training.optim import Optim
 from pluralign.training.progress import Progress
 from pluralign.training.recompute import recomputing
-from pluralign.training.reference import reference_logprobs
+from pluralign.training.reference import LiveReference, reference_logprobs
 from pluralign.training.rows import Rows
 from pluralign.training.run import Stage
 from pluralign.training.source import Source, check_same
@@ -139,14 +139,18 @@ def _collator(
     if texts and not numbers:
         raise DataError("no response fits; raise max_length, or shorten the data")
     policy.model.eval()
-    rows.states = trunk_states(policy, rows, numbers, compute, stage.run.cache, room) if room else None
+    if room and not source.live:
+        rows.states = trunk_states(policy, rows, numbers, compute, stage.run.cache, room)
+    beside = loss.needs_reference and sees_tokens(loss)
     if not loss.needs_reference:
         return Collator(policy, rows)
+    if source.live:
+        return Collator(policy, rows, LiveReference(policy, rows, compute), beside)
     for turn in (True, False):  # the main process computes and writes, then the others read
         if compute.is_main == turn:
             reference = reference_logprobs(policy, rows, numbers, compute, stage.run.cache)
         compute.wait()
-    return Collator(policy, rows, reference)
+    return Collator(policy, rows, reference, beside)
 
 
 @dataclass(slots=True)

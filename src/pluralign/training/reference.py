@@ -51,6 +51,25 @@ class Reference:
             ) from None
 
 
+class LiveReference:
+    """log π_ref of rows that nobody knew beforehand, computed when a batch first holds them."""
+
+    def __init__(self, policy: Trainable, rows: Rows, compute: Compute) -> None:
+        self.policy, self.rows, self.compute = policy, rows, compute
+        self._values: dict[int, float] = {}
+
+    def prepare(self, numbers: Sequence[int]) -> None:
+        """Compute what is not known yet."""
+        fresh = [number for number in dict.fromkeys(numbers) if number not in self._values]
+        if fresh:
+            values = _compute(self.policy, self.rows, fresh, self.compute)
+            self._values.update(zip(fresh, values.tolist(), strict=True))
+
+    def __call__(self, number: int) -> float:
+        """The value of a row that was prepared."""
+        return self._values[number]
+
+
 def reference_logprobs(
     policy: Trainable, rows: Rows, numbers: Sequence[int], compute: Compute, folder: Path
 ) -> Reference:

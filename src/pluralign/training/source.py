@@ -19,6 +19,10 @@ class Source(Protocol):
     def batch(self, step: int) -> list[Group]:
         """The groups of step `step` (0-based): always the same for the same step."""
 
+    @property
+    def live(self) -> bool:
+        """Whether batches hold texts that nobody knows beforehand: replies of the policy itself."""
+
     def texts(self) -> Iterable[Text]:
         """Every text known beforehand, e.g. to cache reference log-probabilities."""
 
@@ -45,6 +49,8 @@ class GroupSource:
 
     A step may straddle two epochs; nothing is dropped. Raises DataError for no groups.
     """
+
+    live = False
 
     def __init__(self, groups: Sequence[Group], batch_size: int, seed: int = 0) -> None:
         if not groups:
@@ -91,4 +97,6 @@ def _describe(group: Group) -> list[Any]:
         [None if condition is None else str(condition) for condition in group.conditions],
         [[p.condition, p.chosen, p.rejected, p.margin] for p in group.preferences],
         *group.unfinished,
+        *([list(map(list, group.values))] if group.values else []),
+        *([{name: list(map(list, rows)) for name, rows in group.series.items()}] if group.series else []),
     ]

@@ -96,6 +96,8 @@ class TradeOffSource:
     learns from (two replies equally good keep the odds of the reference) and a comparison cannot. Raises DataError where
     no prompt has two different responses with a common label."""
 
+    live = False
+
     def __init__(
         self,
         records: Sequence[Record],
