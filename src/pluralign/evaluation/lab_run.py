@@ -43,6 +43,13 @@ class LabEvaluation:
     temperature: float = 1.0
     resamples: int = 500
     sweeps: bool = True
+    weights: tuple[tuple[float, ...], ...] = ()
+    """the grid, one-hots of all objectives included (a Front has few weights); none means the lab's 32"""
+
+    @property
+    def grid(self) -> Array:
+        """[G, K]."""
+        return np.array(self.weights) if self.weights else report_grid(len(lab.objectives))
 
     def samples(self, policy: Policy, base: Sequence[Cell] | None = None) -> Samples:
         """Policy and base sampled on the grid (and, with `sweeps`, policy between three pairs of one-hots).
@@ -50,7 +57,7 @@ class LabEvaluation:
         `base`: cells of an earlier `base_cells` of the same settings, so that several policies share them.
         """
         records = list(lab.prompts(self.split))
-        grid = report_grid(len(lab.objectives))
+        grid = self.grid
         cells = self._cells(policy, records, grid, self.seed, "sampling the policy")
         extra = self._cells(policy, records, _between(), self.seed + 1, "sampling sweeps") if self.sweeps else ()
         base = tuple(base) if base is not None else self.base_cells(policy)
@@ -70,7 +77,7 @@ class LabEvaluation:
 
     def base_cells(self, policy: Policy) -> tuple[Cell, ...]:
         """The base sampled anew for every weight of the grid, in the same sizes."""
-        records, grid = list(lab.prompts(self.split)), report_grid(len(lab.objectives))
+        records, grid = list(lab.prompts(self.split)), self.grid
         asked = [record for row in grid for record in records for _ in range(self._num_each(row))]
         how = Decoding(self.temperature, max_new_tokens=MAX_REPLY, batch_size=512)
         drawn = [
