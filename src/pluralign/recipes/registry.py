@@ -13,7 +13,7 @@ from pluralign.plugins import load_class, module_names
 if TYPE_CHECKING:
     from pluralign.methods.contract import Method
 
-NOT_METHODS = {"contract", "experts", "preparation"}
+NOT_METHODS = {"contract", "experts", "online", "plural_start", "preparation"}
 
 
 def method_names() -> list[str]:
