@@ -236,3 +236,28 @@ def test_feedback_that_compares_nothing_is_refused(train: Train) -> None:
     single = [dataclasses.replace(record, responses=record.responses[:1]) for record in made_up.scored(4)]
     with pytest.raises(DataError, match="no two replies of a prompt"):
         train(single)
+
+
+@pytest.mark.parametrize("form", ["ratio", "opposite", "complement"])
+def test_the_thesis_variants_train(train: Train, form: str) -> None:
+    policy = train(made_up.scored(8), conversion=form, loss=CDPO())
+    assert any(bool(tensor.any()) for name, tensor in policy.steering_state().items() if "up" in name)
+
+
+def test_plural_sft_lets_the_heads_differ(train: Train) -> None:
+    with_start, without = (train(made_up.scored(8), plural_sft=steps) for steps in (5, 0))
+    prompts, replies = [user("tell me a joke")], ["good joke"]
+    found = [policy.logprobs(prompts, replies, [one_hot("kind")]) for policy in (with_start, without)]
+    assert abs(float(found[0] - found[1])) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"conversion": "opposite"}, "loss:cdpo"),
+        ({"plural_sft": -1}, "from 0"),
+    ],
+)
+def test_settings_of_the_variants_act_or_raise(train: Train, settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        train(made_up.scored(4), **settings)

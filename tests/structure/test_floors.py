@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from source_tree import Module, inside_package, modules, own_imports
 
+from pluralign.recipes.registry import NOT_METHODS
+
 # Rooms from the lowest to the highest. A room imports only from rungs below its own (inside a room: see the circles).
 FLOORS = (
     (("errors",), ("plugins", "settings", "storage"), ("data",)),
@@ -38,7 +40,7 @@ FACADE = "__init__"  # the package's front door: gathers public names, and knows
 PLUGINS = {
     "data.readers": {"registry"},
     "losses": {"outputs"},
-    "methods": {"contract", "experts", "preparation"},
+    "methods": NOT_METHODS,
     "scorers": {"contract"},
     "steering": {
         *("adapter", "contract", "deltas", "head", "surgery", "text", "weighted"),

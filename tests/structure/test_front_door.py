@@ -12,6 +12,7 @@ import pytest
 from source_tree import SOURCE
 
 import pluralign
+from pluralign.recipes.registry import NOT_METHODS
 
 HEAVY = ("torch", "transformers", "peft", "accelerate", "datasets", "pandas", "matplotlib", "scipy", "ray", "trl")
 MAX_CPU_SECONDS = 1.5
@@ -56,8 +57,7 @@ def test_a_quick_answer(arguments: tuple[str, ...], tmp_path: Path) -> None:
 
 def test_methods_names_every_method(tmp_path: Path) -> None:
     told, _ = _run(tmp_path, "methods")
-    shared = {"contract", "experts", "preparation"}
-    names = [path.stem for path in (SOURCE / "methods").glob("[a-z]*.py") if path.stem not in shared]
+    names = [path.stem for path in (SOURCE / "methods").glob("[a-z]*.py") if path.stem not in NOT_METHODS]
     assert names
     assert [name for name in names if name not in told] == []
 

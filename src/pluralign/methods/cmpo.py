@@ -35,6 +35,7 @@ from pluralign.errors import ConfigError
 from pluralign.losses.dpo import CDPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
+from pluralign.methods.plural_start import plural_start
 from pluralign.methods.preparation import Preparation
 from pluralign.policy import Policy
 from pluralign.steering.plural import PluralSteering
@@ -55,14 +56,16 @@ class Cmpo:
         "Manyika 2024 (MIT thesis)", "ratings or comparisons per objective", "weights", "1", "1"
     )
 
-    conversion: Literal["trade_off", "power_set", "one_hot"] = "trade_off"
-    """how feedback becomes judged pairs (thesis: power_set with the net-margin filter)"""
+    conversion: Literal["trade_off", "power_set", "ratio", "opposite", "complement", "one_hot"] = "trade_off"
+    """how feedback becomes judged pairs (thesis: power_set with the net-margin filter; its variants: ratio, a set's weights follow the scores, A.2; opposite or complement, negative weights, A.1, which only cDPO takes)"""
     loss: Regression | CDPO = field(default_factory=lambda: Regression(tau=0.2))
     """regression (τ = .2 in units of a 0..4 score) or cDPO (thesis: β = .5, ε = .1)"""
     optim: Optim = field(default_factory=lambda: Optim(steps=300, lr=3e-4, head_lr=5e-3, weight_decay=0.5))
     """the optimisation (batch_size pairs, or for trade_off twice as many replies; thesis: constant lr 5e-6, weight decay 1e-2)"""
     steering: PluralSteering = field(default_factory=PluralSteering)
     """which layers are plural (thesis: full heads, LoRA on attention, base_share sum)"""
+    plural_sft: int = 0
+    """steps of supervised fine-tuning before, each reply under the objectives it exemplifies, so that heads differ (thesis: future work)"""
     weights_per_step: int = 4
     """weights under which every pair of a step is judged (trade_off only)"""
     responses_per_prompt: int = 8
@@ -87,6 +90,7 @@ class Cmpo:
         self._check()
         loss, records, objectives = self._prepared(policy, data, run.seed)
         num = len(data.train)
+        plural_start(policy, data, run, self.optim, self.plural_sft)
         source = self._source(records[:num], objectives, run.seed)
         held_out = validation_groups(self._groups(records[num:], objectives))
         fit(policy, source, loss, run.stage("cmpo"), self.optim, held_out, checkpoint_every=self.checkpoint_every)
@@ -96,6 +100,8 @@ class Cmpo:
         """Every setting acts or raises (ConfigError)."""
         if self._fixed and self.ipsative == "always":
             raise ConfigError(f"ipsative scores are made for trade_off only, not for {self.conversion}")
+        if self.conversion in ("opposite", "complement") and isinstance(self.loss, Regression):
+            raise ConfigError("negative weights leave margins unknown; train them with loss:cdpo")
         if self.feedback != "auto" and not isinstance(self.loss, Regression):
             raise ConfigError(
                 "cDPO takes scores and comparisons alike: leave --feedback at auto, or use the regression"
@@ -129,5 +135,9 @@ class Cmpo:
             weights = np.unique([*np.eye(num), np.full(num, 1 / num)], axis=0)
             judged = (trade_off(record, objectives, weights) for record in records)
             return [group for group in judged if group is not None]
-        convert = power_set if self.conversion == "power_set" else one_hot
-        return [group for record in records for whole in convert(record, objectives) for group in explode(whole)]
+        if self.conversion == "one_hot":
+            whole = (one_hot(record, objectives) for record in records)
+        else:
+            form = "share" if self.conversion == "power_set" else self.conversion
+            whole = (power_set(record, objectives, form=form) for record in records)
+        return [group for each in whole for judged in each for group in explode(judged)]

@@ -2,6 +2,7 @@
 
     unasked     the best replies by their plain sum of scores
     recorded    each reply under the condition that it was drawn under
+    exemplified each reply under each objective alone on which it is scored well (methods.md A1, plural SFT)
     best        under each given weights λ, the replies of the largest λ·s: the rejection-sampling step of directional
                 preference alignment (arXiv 2402.18571; methods.md A13)
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pluralign.data.condition import Condition, Weights, from_vector, vector
+from pluralign.data.condition import Condition, Weights, from_vector, one_hot, vector
 from pluralign.data.evidence import Array, direction_signs, score_row
 from pluralign.data.group import Group
 from pluralign.data.objective import Objective
@@ -36,6 +37,21 @@ def recorded(record: Record, objectives: Sequence[Objective], share: float = 1.0
         for condition in dict.fromkeys(reply.condition for reply in usable)
         for group in _best(record, [r for r in usable if r.condition == condition], condition, objectives, share)
     ]
+
+
+def exemplified(record: Record, objectives: Sequence[Objective], least: float = 0.75) -> list[Group]:
+    """One group for each reply and each objective on which its score is at least this part of the range's better end."""
+    low, width = (np.array(each) for each in zip(*((o.low, o.high - o.low) for o in objectives), strict=True))
+    groups = []
+    for reply in _usable(record):
+        share = (score_row(reply, objectives) - low) / width
+        share = np.where(direction_signs(objectives) > 0, share, 1 - share)
+        groups += [
+            Group.of(record, [reply], (one_hot(objective.name),))
+            for objective, part in zip(objectives, share, strict=True)
+            if part >= least - 1e-9
+        ]
+    return groups
 
 
 def best(record: Record, objectives: Sequence[Objective], weights: Array, share: float = 0.0) -> list[Group]:

@@ -5,6 +5,14 @@ non-empty S in A_+ gives the preference y over y' under λ^S = 1/|S| on S and 0 
 
 Fixed where the thesis is silent: the empty set is dropped; the net margin is the sum over S, ties go to the larger
 smallest difference, then to the earlier pair of the record.
+
+Other weights of S (`form`; the thesis' appendices A.1 and A.2, whose formulas are lost in the copy at hand; methods.md
+A1 fixes them):
+
+    share        1/|S| on S                                                    eq. 3.2
+    ratio        q_a / Σ_b q_b on S,  q_a = (s_a(y) + 1) / (s_a(y') + 1)       A.2; s counted from its range's worse end
+    opposite     1/|S| on S, −1/|S| on each a on which y' beats y              A.1
+    complement   1/|S| on S, −1/|S| on every other a                           A.1, the other reading
 """
 
 from __future__ import annotations
@@ -12,31 +20,80 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, combinations
+from typing import Literal, get_args
 
 import numpy as np
 
-from pluralign.data.condition import Weights
-from pluralign.data.evidence import Evidence, evidence
+from pluralign.data.condition import Weights, from_vector
+from pluralign.data.evidence import Array, Evidence, direction_signs, evidence, score_row
 from pluralign.data.group import Group, Preference
 from pluralign.data.objective import Objective, names
-from pluralign.data.record import Record
-from pluralign.errors import ConfigError
+from pluralign.data.record import Record, Response
+from pluralign.errors import ConfigError, DataError
 
 MAX_BETTER = 12
+Form = Literal["share", "ratio", "opposite", "complement"]
 Item = tuple[tuple[int, ...], int, int, float | None, float]
 """(S, chosen, rejected, sum of the differences over S, smallest of them)."""
 
 
-def power_set(record: Record, objectives: Sequence[Objective], net_margin: bool = True) -> list[Group]:
+def power_set(
+    record: Record, objectives: Sequence[Objective], net_margin: bool = True, form: Form = "share"
+) -> list[Group]:
     """The record's group (or none, if nobody is better on anything), one preference per (S, pair).
 
     Both orders of a pair occur when each is better on something. Ties, missing and abstained labels count for
     neither. `net_margin` keeps, for each S, only the pair with the largest sum of differences over S; pairs known
-    only by direction have no sum and are all kept. A preference's margin is λ·Δscore = sum / |S|.
-    Raises ConfigError if one reply is better on more than 12 objectives (4095 sets).
+    only by direction have no sum and are all kept. A preference's margin is λ·Δscore (sum / |S| for form share); None
+    where it is not known or, with negative weights, below 0. Raises ConfigError if one reply is better on more than 12
+    objectives (4095 sets), and for another form; DataError for ratios without scores.
     """
-    items = list(valid_pairs(evidence(record, objectives)))
-    return group_of(largest(items, _net) if net_margin else items, record, objectives)
+    if form not in get_args(Form):
+        raise ConfigError(f"form is one of {', '.join(get_args(Form))}, got {form!r}")
+    found = evidence(record, objectives)
+    items = list(valid_pairs(found))
+    kept = largest(items, _net) if net_margin else items
+    if form == "share":
+        return group_of(kept, record, objectives)
+    return _weighted(
+        kept, [_weights(item, form, found, record, objectives) for item in kept], found, record, objectives
+    )
+
+
+def _weighted(
+    items: Sequence[Item], weights: Sequence[Array], found: Evidence, record: Record, objectives: Sequence[Objective]
+) -> list[Group]:
+    """The group whose items are judged under weights [K] of their own."""
+    if not items:
+        return []
+    asked = [from_vector(row, objectives) for row in weights]
+    place = {condition: index for index, condition in enumerate(dict.fromkeys(asked))}
+    preferences = []
+    for item, row, condition in zip(items, weights, asked, strict=True):
+        terms = np.where(row == 0, 0.0, row * found.size[item[1], item[2]])
+        margin = float(terms.sum())
+        known = math.isfinite(margin) and margin >= 0
+        preferences.append(Preference(place[condition], item[1], item[2], margin if known else None))
+    return [Group.of(record, record.responses, tuple(place), tuple(preferences))]
+
+
+def _weights(item: Item, form: Form, found: Evidence, record: Record, objectives: Sequence[Objective]) -> Array:
+    chosen_set, chosen, rejected, *_ = item
+    inside = np.isin(np.arange(len(objectives)), chosen_set)
+    if form == "ratio":
+        better, worse = (_from_worse_end(record.responses[place], objectives) for place in (chosen, rejected))
+        ratio = np.where(inside, (better + 1) / (worse + 1), 0.0)
+        if np.isnan(ratio).any():
+            raise DataError(f"record {record.id!r}: ratio weights need scores of both replies; use form share")
+        return np.asarray(ratio / ratio.sum())
+    against = found.verdict[chosen, rejected] < 0 if form == "opposite" else ~inside
+    return np.where(inside, 1.0, np.where(against, -1.0, 0.0)) / len(chosen_set)
+
+
+def _from_worse_end(response: Response, objectives: Sequence[Objective]) -> Array:
+    scores = score_row(response, objectives)
+    low, high = (np.array([getattr(each, end) for each in objectives]) for end in ("low", "high"))
+    return np.where(direction_signs(objectives) > 0, scores - low, high - scores)
 
 
 def _net(item: Item) -> tuple[float, float]:
