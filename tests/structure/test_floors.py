@@ -20,6 +20,7 @@ FLOORS = (
         ("members",),
         ("token_outputs",),
         ("policy",),
+        ("reward_folder", "reward_states"),
         ("reward_model",),
     ),
     (("model_card", "training"), ("export", "sampling"), ("scorers",)),

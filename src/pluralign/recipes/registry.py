@@ -4,6 +4,7 @@ name here.
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from pluralign.plugins import load_class, module_names
 if TYPE_CHECKING:
     from pluralign.methods.contract import Method
 
-NOT_METHODS = {"contract", "experts", "online", "plural_start", "preparation"}
+NOT_METHODS = {"contract", "experts", "online", "plural_start", "preparation", "rewarding"}
+FACTS = ("paper", "feedback", "condition", "models", "passes")
 
 
 def method_names() -> list[str]:
@@ -63,10 +65,31 @@ def method_id(method: Method) -> str:
 
 def about_method(name: str) -> str:
     """One line on a method, read from its file without importing it."""
-    import ast
+    text = ast.get_docstring(_tree(name)) or ""
+    return text.splitlines()[0] if text else ""
+
+
+def facts_of(name: str) -> dict[str, str]:
+    """The `Facts` of a method by name (paper, feedback, condition, models, passes), read without importing its file.
+
+    Raises ConfigError where the file has none, or writes them as anything but plain texts.
+    """
+    calls = [
+        node.value
+        for node in ast.walk(_tree(name))
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "facts" and isinstance(node.value, ast.Call)
+    ]
+    try:
+        (call,) = calls
+        given = dict(zip(FACTS, map(ast.literal_eval, call.args), strict=False))
+        return given | {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except ValueError as error:
+        raise ConfigError(f"methods/{name}.py must say its facts once, in plain texts: Facts({', '.join(FACTS)})") from error
+
+
+def _tree(name: str) -> ast.Module:
     from importlib.util import find_spec
 
     spec = find_spec(f"pluralign.methods.{name}")
     assert spec is not None and spec.origin is not None, name
-    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
-    return text.splitlines()[0] if text else ""
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
