@@ -38,7 +38,7 @@ def token_outputs(policy: Policy, batch: Any, with_reference: bool) -> TokenOutp
     shares = coefficients[rows]
     kept = _kept(policy)
     reference = _reference_logits(policy, batch, num, kept) if with_reference else None
-    size = max(1, NUMBERS // policy.model.get_output_embeddings().weight.shape[0])
+    size = max(1, NUMBERS // policy.head.vocabulary_size)
 
     def chunk(part: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         logits = policy.head.logits(states[part], shares[part]) if policy.fused else states[part]
@@ -70,7 +70,7 @@ def _kept(policy: Policy) -> Tensor | None:
     brackets = policy.encoder.brackets
     if not brackets:
         return None
-    every = torch.arange(policy.model.get_output_embeddings().weight.shape[0], device=policy.device)
+    every = torch.arange(policy.head.vocabulary_size, device=policy.device)
     return every[~torch.isin(every, torch.tensor(brackets, device=policy.device))]
 
 

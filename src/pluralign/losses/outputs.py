@@ -56,6 +56,15 @@ class TokenOutputs(Outputs):
         return tokens.new_zeros(self.logprobs.numel()).index_add(0, self.rows, tokens)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateOutputs(Outputs):
+    """What a loss with `view = "states"` sees: hidden states [N, layers, d] after the loss's `layers` at every response
+    token, rows [N] ascending as in `TokenOutputs`; no log-probabilities (zeros [R, L])."""
+
+    states: Tensor
+    rows: Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class Judgements:
     """Who beats whom: chosen, rejected [P] row indices, condition [P] index into L, margin [P] (NaN: unknown).
@@ -84,10 +93,18 @@ class Loss(Protocol):
     """
 
     couples: ClassVar[Literal["pair", "prompt", "batch"]]
-    needs_reference: ClassVar[bool]
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether reference log-probabilities have to be computed."""
 
     def __call__(self, outputs: Outputs, judgements: Judgements) -> tuple[Tensor, Metrics]:
         """Per-example loss and metrics."""
+
+
+def sees_states(loss: Loss) -> bool:
+    """Whether a loss is given `StateOutputs` of its `layers`."""
+    return getattr(loss, "view", "sums") == "states"
 
 
 def sees_tokens(loss: Loss) -> bool:
@@ -145,11 +162,13 @@ __all__ = [
     "Loss",
     "Metrics",
     "Outputs",
+    "StateOutputs",
     "TokenOutputs",
     "check_positive",
     "log_ratios",
     "pair_log_ratios",
     "pair_metrics",
+    "sees_states",
     "sees_tokens",
     "total",
 ]
