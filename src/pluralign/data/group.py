@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pluralign.data.condition import Condition
 from pluralign.data.record import Message, Record, Response
@@ -25,12 +26,20 @@ class Preference:
     chosen: int
     rejected: int
     margin: float | None = None
+    lowest: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         if self.chosen == self.rejected or min(self.condition, self.chosen, self.rejected) < 0:
             raise DataError(f"a preference needs two different responses and indices from 0, got {self}")
-        if self.margin is not None and not (math.isfinite(self.margin) and self.margin >= 0):
+        if self.margin is not None and not (math.isfinite(self.margin) and self.margin >= self.lowest):
             raise DataError(f"a margin is a finite number from 0, or None; got {self.margin}")
+
+
+@dataclass(frozen=True, slots=True)
+class Handicap(Preference):
+    """A preference whose margin is what other objectives say of the pair: below 0 where they are for the rejected."""
+
+    lowest: ClassVar[float] = -math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,21 @@ from pluralign.plugins import load_class, module_names
 if TYPE_CHECKING:
     from pluralign.methods.contract import Method
 
-NOT_METHODS = {"contract", "experts", "online", "plural_start", "preparation", "rewarding"}
+NOT_METHODS = {
+    "contract",
+    "experts",
+    "fronts",
+    "graded",
+    "online",
+    "plural_start",
+    "preparation",
+    "proximal",
+    "rewarding",
+    "scalarised",
+    "searching",
+    "token_values",
+    "transforms",
+}
 FACTS = ("paper", "feedback", "condition", "models", "passes")
 
 
@@ -84,7 +98,9 @@ def facts_of(name: str) -> dict[str, str]:
         given = dict(zip(FACTS, map(ast.literal_eval, call.args), strict=False))
         return given | {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except ValueError as error:
-        raise ConfigError(f"methods/{name}.py must say its facts once, in plain texts: Facts({', '.join(FACTS)})") from error
+        raise ConfigError(
+            f"methods/{name}.py must say its facts once, in plain texts: Facts({', '.join(FACTS)})"
+        ) from error
 
 
 def _tree(name: str) -> ast.Module:

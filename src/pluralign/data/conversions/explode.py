@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pluralign.data.group import Group, Preference
+from dataclasses import replace
+
+from pluralign.data.group import Group
 
 
 def explode(group: Group) -> list[Group]:
@@ -12,7 +14,7 @@ def explode(group: Group) -> list[Group]:
             group.messages,
             (group.responses[preference.chosen], group.responses[preference.rejected]),
             (group.conditions[preference.condition],),
-            (Preference(0, 0, 1, preference.margin),),
+            (replace(preference, condition=0, chosen=0, rejected=1),),
             group.id,
             tuple(
                 place for place, old in enumerate((preference.chosen, preference.rejected)) if old in group.unfinished
