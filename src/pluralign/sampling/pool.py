@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pluralign.data import jsonl, lines, record_json
 from pluralign.data.condition import Condition
 from pluralign.data.objective import Objective
-from pluralign.data.record import Record
+from pluralign.data.record import Message, Record
+from pluralign.errors import DataError
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding, as_response, complete
 from pluralign.storage import storage_errors
@@ -62,16 +63,38 @@ def scored(path: Path, records: Sequence[Record], scorer: Scorer, objectives: Se
         return list(jsonl.read(path))
     part = path.with_suffix(".part")
     done = _whole_lines(part)
-    with storage_errors(part), part.open("ab") as file, Progress("scoring", len(records), len(done)) as bar:
-        for record in scorer.score(records[len(done) :]):
-            file.write(lines.dump(record_json.to_json(record)))
-            file.flush()
-            done.append(record)
+    with storage_errors(part):
+        file = part.open("ab")
+    rest = records[len(done) :]
+    with file, Progress("scoring", len(records), len(done)) as bar:
+        for asked, given in zip_longest(rest, scorer.score(rest)):  # its errors are its own, and no full disk
+            done.append(_checked(asked, given))
+            _append(file, part, done[-1])
             bar.advance()
-        os.fsync(file.fileno())
     jsonl.write(path, done, every_objective(objectives, scorer))
     part.unlink()
     return list(jsonl.read(path))
+
+
+def _checked(asked: Record | None, given: Record | None) -> Record:
+    """What the scorer gave back; DataError unless it is about what it was asked."""
+    if asked is None or given is None or _texts(asked) != _texts(given):
+        what = "more records than it was given" if asked is None else f"something else than record {asked.id!r}"
+        raise DataError(
+            f"the scorer gave back {what}; it must yield every record, in order, also those that it cannot score"
+        )
+    return given
+
+
+def _texts(record: Record) -> tuple[object, ...]:
+    return record.messages, [reply.text for reply in record.responses]
+
+
+def _append(file: BinaryIO, path: Path, record: Record) -> None:
+    """A line that a kill of this process does not lose."""
+    with storage_errors(path):
+        file.write(lines.dump(record_json.to_json(record)))
+        file.flush()
 
 
 def every_objective(objectives: Sequence[Objective], scorer: Scorer) -> tuple[Objective, ...]:
@@ -82,8 +105,10 @@ def every_objective(objectives: Sequence[Objective], scorer: Scorer) -> tuple[Ob
 
 def without_replies(records: Sequence[Record]) -> list[Record]:
     """Each prompt once, without its replies."""
-    found = {record.messages: record for record in reversed(records)}
-    return [dataclasses.replace(r, responses=(), comparisons=(), rankings=()) for r in reversed(found.values())]
+    found: dict[tuple[Message, ...], Record] = {}
+    for record in records:
+        found.setdefault(record.messages, record)
+    return [dataclasses.replace(r, responses=(), comparisons=(), rankings=()) for r in found.values()]
 
 
 def _whole_lines(part: Path) -> list[Record]:

@@ -52,18 +52,21 @@ class Reference:
 
 
 class LiveReference:
-    """log π_ref of rows that nobody knew beforehand, computed when a batch first holds them."""
+    """log π_ref of the rows of a batch, which nobody knew beforehand.
+
+    Computed anew for every batch, all of its rows together: rounding depends on what stands beside a row, and a run that
+    goes on must see the numbers that it saw before.
+    """
 
     def __init__(self, policy: Trainable, rows: Rows, compute: Compute) -> None:
         self.policy, self.rows, self.compute = policy, rows, compute
         self._values: dict[int, float] = {}
 
     def prepare(self, numbers: Sequence[int]) -> None:
-        """Compute what is not known yet."""
-        fresh = [number for number in dict.fromkeys(numbers) if number not in self._values]
-        if fresh:
-            values = _compute(self.policy, self.rows, fresh, self.compute)
-            self._values.update(zip(fresh, values.tolist(), strict=True))
+        """Compute the rows of a batch."""
+        rows = list(dict.fromkeys(numbers))
+        values = _compute(self.policy, self.rows, rows, self.compute) if rows else torch.zeros(0)
+        self._values = dict(zip(rows, values.tolist(), strict=True))
 
     def __call__(self, number: int) -> float:
         """The value of a row that was prepared."""
