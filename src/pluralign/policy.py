@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ from pluralign.data.objective import Objective, unique
 from pluralign.data.record import Message
 from pluralign.encoding import Encoder
 from pluralign.errors import ConfigError, ModelError
-from pluralign.losses.outputs import Loss, Metrics, Outputs, sees_tokens, total
+from pluralign.layer_states import state_outputs
+from pluralign.losses.outputs import Loss, Metrics, Outputs, sees_states, sees_tokens, total
 from pluralign.steering import fused
 from pluralign.steering.contract import Steering, reference_coefficients
 from pluralign.steering.fused import Judged
@@ -41,6 +42,8 @@ log = logging.getLogger("pluralign")
 
 class Policy:
     """A language model that can be asked; see the module's text for its folder."""
+
+    folder_name: ClassVar[str] = "policy"  # in a run's folder
 
     def __init__(
         self,
@@ -160,6 +163,8 @@ class Policy:
 
         The head and the loss in one go (`steering/fused.py`), where the head is known to it.
         """
+        if sees_states(loss):
+            return total(loss, state_outputs(self, batch, loss.layers), batch.judgements, scale)  # type: ignore[attr-defined]
         if sees_tokens(loss):
             return total(loss, token_outputs(self, batch, loss.needs_reference), batch.judgements, scale)
         if not (self.fused and supports(self.head)):

@@ -18,7 +18,7 @@ FLOORS = (
         ("trial",),
         ("logprobs", "policy_folder"),
         ("members",),
-        ("token_outputs",),
+        ("layer_states", "token_outputs"),
         ("policy",),
         ("reward_folder", "reward_states"),
         ("reward_model",),
@@ -44,7 +44,7 @@ PLUGINS = {
     "methods": NOT_METHODS,
     "scorers": {"contract"},
     "steering": {
-        *("adapter", "contract", "deltas", "head", "surgery", "text", "weighted"),
+        *("adapter", "contract", "deltas", "head", "offsets", "surgery", "text", "weighted"),
         *("formulations", "fused", "passes", "softmax", "terms", "units"),  # the fast head
     },
 }

@@ -19,25 +19,12 @@ from pluralign.steering.contract import DeltaSteering
 from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
 
 
-@dataclass
-class WeightedSteering(DeltaSteering):
-    """A change per objective, and perhaps a shared adapter; a kind says how the asked weights mix them."""
+class ByWeights(DeltaSteering):
+    """A condition is weights, and they are the coefficients of the model's changes, wherever these stand."""
 
     kind: ClassVar[str]
     accepts: ClassVar[tuple[type, ...]] = (Weights,)
-
-    where: Where = "head"
-    """head (CMPO), attention (attn-CLP) or all (full-CLP)"""
-    rank: Rank = 16
-    """rank of each objective's change, or 'full'"""
-    shared_where: Where | None = None
-    """layers with one adapter for all conditions (the thesis: attention); none keeps the trunk frozen"""
-    shared_rank: Rank = 16
-    """rank of the shared adapter, or 'full'"""
-    shared_alpha: float = 32.0
-    """LoRA's alpha of the shared adapter (its product is scaled by alpha / rank)"""
-    seed: int = 0
-    """of the changes' initial values"""
+    _num: ClassVar[int] = 0  # D, the instance's own once attached
 
     @property
     def reference_inside(self) -> bool:
@@ -50,17 +37,6 @@ class WeightedSteering(DeltaSteering):
             example = ",".join(f"{objective.name}={1 / len(objectives):.2g}" for objective in objectives)
             raise ConditionError(f"this policy is steered by weights, e.g. '{example}', not by {condition}")
         return condition
-
-    def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
-        """Replace the chosen layers; everything else is frozen."""
-        self._num = self.num_changes(objectives)
-        spec = DeltaSpec(
-            self._num, self.where, self.rank, self.shared_where, self.shared_rank, self.shared_alpha, self.seed
-        )
-        self._objectives = tuple(objectives)
-        self._state = install(  # type: ignore[misc]
-            model, spec, self.expand, self._num + 2
-        )
 
     def base_shares(self, totals: Tensor) -> Tensor:
         """The share of the base matrix for rows whose weights sum to `totals` [R]: one."""
@@ -91,6 +67,39 @@ class WeightedSteering(DeltaSteering):
         base = self.base_shares(steer.sum(1))[:, None]
         return torch.cat([steer, torch.ones_like(steer[:, :1]), base], dim=1)
 
+    def config(self) -> dict[str, Any]:
+        """The constructor's fields."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
+
+
+@dataclass
+class WeightedSteering(ByWeights):
+    """A change per objective, and perhaps a shared adapter; a kind says how the asked weights mix them."""
+
+    where: Where = "head"
+    """head (CMPO), attention (attn-CLP) or all (full-CLP)"""
+    rank: Rank = 16
+    """rank of each objective's change, or 'full'"""
+    shared_where: Where | None = None
+    """layers with one adapter for all conditions (the thesis: attention); none keeps the trunk frozen"""
+    shared_rank: Rank = 16
+    """rank of the shared adapter, or 'full'"""
+    shared_alpha: float = 32.0
+    """LoRA's alpha of the shared adapter (its product is scaled by alpha / rank)"""
+    seed: int = 0
+    """of the changes' initial values"""
+
+    def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
+        """Replace the chosen layers; everything else is frozen."""
+        self._num = self.num_changes(objectives)  # type: ignore[misc]
+        spec = DeltaSpec(
+            self._num, self.where, self.rank, self.shared_where, self.shared_rank, self.shared_alpha, self.seed
+        )
+        self._objectives = tuple(objectives)
+        self._state = install(  # type: ignore[misc]
+            model, spec, self.expand, self._num + 2
+        )
+
     def trunk_columns(self) -> list[int]:
         """With plural heads only, the trunk depends on the shared share alone (and on nothing without one)."""
         if self.where != "head":
@@ -103,7 +112,3 @@ class WeightedSteering(DeltaSteering):
             return str(condition)
         shared = self.shared_where in ("attention", "all")
         return (0.0 if condition is None else condition.strength) if shared else None
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's fields."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
