@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,7 @@ def scored(num: int = 20, replies: int = 3, seed: int = 0) -> list[Record]:
 
 
 def _reply(rng: np.random.Generator) -> Response:
-    words = rng.choice(SPOKEN, size=rng.integers(2, 9)).tolist()
-    kind = min(4, sum(word in ("kind", "nice", "good") for word in words))
-    return Response(" ".join(words), scores={"kind": float(kind), "brief": 8.0 - len(words)})
+    return _judged(Response(" ".join(rng.choice(SPOKEN, size=rng.integers(2, 9)).tolist())))
 
 
 def compared(
@@ -82,3 +81,24 @@ def row(*texts: str, **scores: list[float]) -> dict[str, object]:
 def joined(prompt: str, *records: Record) -> Record:
     """The first replies of several records under one prompt."""
     return Record(user(prompt), tuple(record.responses[0] for record in records))
+
+
+class Rule:
+    """The scorer that `scored` goes by; `told` counts the replies that it was asked about."""
+
+    objectives = OBJECTIVES
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def score(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Kind words (up to 4), and what is left of eight words."""
+        for record in records:
+            self.told += len(record.responses)
+            yield dataclasses.replace(record, responses=tuple(_judged(reply) for reply in record.responses))
+
+
+def _judged(reply: Response) -> Response:
+    words = reply.text.split()
+    kind = min(4, sum(word in ("kind", "nice", "good") for word in words))
+    return dataclasses.replace(reply, scores={"kind": float(kind), "brief": max(0.0, 8.0 - len(words))})

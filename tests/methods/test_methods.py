@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,12 +18,14 @@ from pluralign.methods.contract import Method
 from pluralign.methods.dpo import Dpo
 from pluralign.methods.sft import Sft
 from pluralign.policy import Policy
+from pluralign.sampling.local import Decoding
 from pluralign.training.optim import Optim
 
 SHORT = Optim(steps=6, batch_size=4, lr=5e-3, head_lr=5e-3, warmup=1)
 RECIPES = [(method, name) for method in api.method_names() for name in api.recipe_names(method)]
 ONE_OBJECTIVE = {"dera"}
-EXTRA = {"dpo": {"objective": "kind"}, "sft": {"epochs": None}}
+FEW = {"online": SHORT, "samples": 6, "iterations": 1, "decoding": Decoding(max_new_tokens=6)}
+EXTRA: dict[str, dict[str, Any]] = {"dpo": {"objective": "kind"}, "sft": {"epochs": None}, "ric": FEW}
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +41,16 @@ def short(name: str, recipe: str = "default") -> Method:
 def test_every_method_trains_saves_and_loads(name: str, base: Path, tmp_path: Path) -> None:
     data = made_up.write(tmp_path / "data.jsonl", made_up.scored(12))
     one = ("kind",) if name in ONE_OBJECTIVE else ()
-    options = api.TrainOptions(data=data, model=str(base), out=tmp_path / "run", validation=data, objectives=one)
+    options = api.TrainOptions(
+        data=data, model=str(base), out=tmp_path / "run", validation=data, objectives=one, scorer="made_up:Rule"
+    )
     policy = api.train(short(name), options)
     again = api.load_policy(tmp_path / "run")
     condition = one_hot("kind") if policy.steering.accepts else None
     texts = ["good joke", "very short and nice"]
     values = [p.logprobs([user("a joke")] * 2, texts, [condition] * 2) for p in (policy, again)]
     torch.testing.assert_close(values[0], values[1], atol=0, rtol=0)
-    untrained = Policy.from_base(base, short(name).new_steering(policy.objectives), policy.objectives)
+    untrained = Policy.from_base(base, dataclasses.replace(policy.steering), policy.objectives)  # type: ignore[type-var]
     assert not torch.equal(values[0], untrained.logprobs([user("a joke")] * 2, texts, [condition] * 2))
     assert policy.lineage["method"] == name
     assert policy.lineage["data"][0]["records"] == 12
