@@ -15,13 +15,14 @@ from pluralign import settings
 from pluralign.data.objective import Objective, known
 from pluralign.errors import ConditionError, ConfigError, DataError, FormatVersionError, ModelError, RunError
 from pluralign.recipes.registry import method_class, method_id, recipe
-from pluralign.recipes.scorer import open_scorer
+from pluralign.recipes.scorer import open_scorer, scorer_name
 from pluralign.storage import check_format_version, read_json
 
 if TYPE_CHECKING:
     from pluralign.data.record import Record
     from pluralign.methods.contract import Method
     from pluralign.policy import Policy
+    from pluralign.reward_model import RewardModel
     from pluralign.training.run import Run
 
 log = logging.getLogger("pluralign")
@@ -49,6 +50,8 @@ class TrainOptions:
     """columns of a table that no reader knows: prompt=question,response=answer,helpful=stars"""
     on_error: Literal["raise", "skip"] = "raise"
     """what to do with a bad row; skipped rows are counted and printed"""
+    constituents: Literal["none", "group", "rater"] = "none"
+    """what a head stands for: none, the data's objectives; group or rater, those who judged, each an objective"""
     objectives: tuple[str, ...] = ()
     """objectives to train on; none given means all of the data"""
     limit: int | None = None
@@ -98,10 +101,12 @@ def load_data(
     seed: int = 0,
     mapping: str | None = None,
     side: Path | None = None,
+    by: Literal["none", "group", "rater"] = "none",
 ) -> Data:
     """Read a file; `limit` draws so many records by the seed; rejected rows go to the file `side`. Raises DataError, ConditionError (unknown objective)."""
     import numpy as np
 
+    from pluralign.data.conversions.constituents import constituents
     from pluralign.data.dataset import Tally
     from pluralign.data.readers.registry import read
     from pluralign.data.rejects import rejects
@@ -111,6 +116,7 @@ def load_data(
     if seed < 0:
         raise ConfigError(f"a seed is a non-negative integer, got {seed}")
     dataset = read(path, reader, on_error, mapping)
+    dataset = dataset if by == "none" else constituents(dataset, by)
     with contextlib.nullcontext(Tally()) if side is None else rejects(side) as tally:
         records = list(dataset.records(tally))
     if tally.rejected:
@@ -129,8 +135,8 @@ def load_data(
     return Data(records, chosen, about)
 
 
-def train(method: Method | str, options: TrainOptions, command: str = "") -> Policy:
-    """Train a method (or the default recipe of one) and save its policy in `out`/policy.
+def train(method: Method | str, options: TrainOptions, command: str = "") -> Policy | RewardModel:
+    """Train a method (or the default recipe of one) and save its policy in `out`/policy (a reward model in `out`/reward).
 
     Stages that an earlier process finished are skipped with `resume`. Raises PluralignError of many kinds, each with
     what to do.
@@ -154,17 +160,18 @@ def train(method: Method | str, options: TrainOptions, command: str = "") -> Pol
     ):
         wanted = (options.objectives, options.limit, options.seed, options.map)
         side = options.out / "rejected.jsonl" if options.on_error == "skip" else None
-        data = load_data(options.data, options.reader, options.on_error, *wanted, side=side)
+        data = load_data(options.data, options.reader, options.on_error, *wanted, side=side, by=options.constituents)
         held_out = _held_out(options, data)
         asked = [] if options.prompts is None else load_data(options.prompts).records
         judge = None if options.scorer is None else open_scorer(options.scorer)
         policy = _fresh_policy(built, options, data)
-        policy = built.train(policy, TrainingData(data.records, data.objectives, held_out, asked, judge), run)
+        given = TrainingData(data.records, data.objectives, held_out, asked, judge, scorer_name(options.scorer))
+        trained = built.train(policy, given, run)
         done = run.stage("policy")
         if not done.finished:
-            policy.save(options.out / "policy", overwrite=True)
+            trained.save(options.out / trained.folder_name, overwrite=True)
             done.finish()
-    return policy
+    return trained
 
 
 def _fresh_policy(method: Method, options: TrainOptions, data: Data) -> Policy:
@@ -196,7 +203,9 @@ def _held_out(options: TrainOptions, data: Data) -> list[Record]:
     if options.validation is None:
         return []
     side = options.out / "rejected_validation.jsonl" if options.on_error == "skip" else None
-    found = load_data(options.validation, options.reader, options.on_error, mapping=options.map, side=side)
+    found = load_data(
+        options.validation, options.reader, options.on_error, mapping=options.map, side=side, by=options.constituents
+    )
     known([objective.name for objective in data.objectives], found.objectives)
     return found.records
 
