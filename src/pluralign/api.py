@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pluralign.data.condition import Condition, parse
 from pluralign.data_api import annotate, convert, forget, split, validate
-from pluralign.errors import ConfigError, RunError
+from pluralign.errors import ConfigError, ModelError, RunError
 from pluralign.recipes.file_job import Data, TrainOptions, base_model, load_data, settings_of_run, train
-from pluralign.recipes.registry import about_method, method_class, method_id, method_names, recipe, recipe_names
-from pluralign.recipes.scorer import open_scorer
+from pluralign.recipes.registry import (
+    FACTS,
+    about_method,
+    facts_of,
+    method_class,
+    method_id,
+    method_names,
+    recipe,
+    recipe_names,
+)
+from pluralign.recipes.scorer import give_judge, open_scorer
 from pluralign.storage import read_json
 
 if TYPE_CHECKING:
@@ -21,8 +30,8 @@ if TYPE_CHECKING:
     from pluralign.policy import Policy
 
 __all__ = [
-    "Data", "TrainOptions", "about_method", "annotate", "base_model", "condition_of", "convert", "evaluate", "export",
-    "forget", "load_data", "load_policy", "method_class", "method_id", "method_names", "recipe", "recipe_names",
+    "FACTS", "Data", "TrainOptions", "about_method", "annotate", "base_model", "condition_of", "convert", "evaluate",
+    "export", "facts_of", "forget", "load_data", "load_policy", "method_class", "method_id", "method_names", "recipe", "recipe_names",
     "replies_from", "sample", "score", "settings_of_run", "split", "train", "validate",
 ]  # fmt: skip
 
@@ -32,9 +41,12 @@ def load_policy(path: str | Path, device: str = "cpu", dtype: str = "float32") -
     from pluralign.policy import Policy
 
     inner = Path(path) / "policy"
+    if not (inner / "policy.json").is_file() and (Path(path) / "reward").is_dir():
+        raise ModelError(f"{path} trained a reward model, no policy; give it as --scorer to `pluralign score` or `train`")
     if not (inner / "policy.json").is_file() and (Path(path) / "run.json").is_file():
         raise RunError(f"the run in {path} is not finished; continue it with --resume")
-    return Policy.load(inner if (inner / "policy.json").is_file() else path, device=device, dtype=dtype)
+    found = Policy.load(inner if (inner / "policy.json").is_file() else path, device=device, dtype=dtype)
+    return give_judge(found)
 
 
 def condition_of(text: str | Condition | None) -> Condition | None:

@@ -14,6 +14,7 @@ from pluralign.data.objective import Objective
 from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.policy import Policy
+from pluralign.reward_model import RewardModel
 from pluralign.sampling.pool import without_replies
 from pluralign.scorers.contract import Scorer
 from pluralign.steering.contract import Steering
@@ -23,13 +24,15 @@ from pluralign.training.run import Run
 @dataclass(frozen=True)
 class TrainingData:
     """What a method is given. `validation` records choose the checkpoint where there are any; on-policy methods answer
-    `prompts` (none: those of the training records), and `scorer` judges what they answer."""
+    `prompts` (none: those of the training records), and `scorer` judges what they answer; `scorer_name` opens it again
+    (for policies that need it when they answer)."""
 
     train: Sequence[Record]
     objectives: tuple[Objective, ...]
     validation: Sequence[Record] = field(default_factory=list)
     prompts: Sequence[Record] = field(default_factory=list)
     scorer: Scorer | None = None
+    scorer_name: str = ""
 
     def judge(self, method: str) -> Scorer:
         """The scorer of new replies. Raises ConfigError without one, or where it leaves out an objective."""
@@ -68,8 +71,15 @@ class Method(Protocol):
     def new_steering(self, objectives: Sequence[Objective]) -> Steering:
         """The steering that this method trains."""
 
-    def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy:
-        """Train the policy in place and return it. Stages of `run` that are finished are skipped."""
+    def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy | RewardModel:
+        """Train the policy in place and return it, or a reward model. Stages of `run` that are finished are skipped."""
+
+
+def as_policy(trained: Policy | RewardModel) -> Policy:
+    """What a method trained, where a policy is needed. Raises ConfigError for a scorer."""
+    if isinstance(trained, RewardModel):
+        raise ConfigError("this method trains a scorer, which cannot be asked for replies; choose another method")
+    return trained
 
 
 def validation_groups(groups: Sequence[Group], limit: int = 256) -> list[Group]:

@@ -8,7 +8,7 @@ from typing import Literal
 from pluralign import lab
 from pluralign.data.record import Record
 from pluralign.lab import pool
-from pluralign.methods.contract import Method, TrainingData
+from pluralign.methods.contract import Method, TrainingData, as_policy
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding, sample
 from pluralign.steering.none import NoSteering
@@ -46,4 +46,6 @@ def train_in_lab(method: Method, records: list[Record], folder: Path, seed: int 
     }
     policy = Policy.from_base(lab.base_path(world), method.new_steering(lab.objectives), lab.objectives, lineage=about)
     with Run(folder, seed=seed) as run:
-        return method.train(policy, TrainingData(records, lab.objectives, scorer=lab.ExactScorer()), run)
+        judge = lab.ExactScorer()
+        given = TrainingData(records, lab.objectives, scorer=judge, scorer_name="lab")
+        return as_policy(method.train(policy, given, run))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NOT_METHODS = {
     "contract",
+    "drawn_pairs",
     "experts",
     "fronts",
     "graded",
@@ -23,6 +24,7 @@ NOT_METHODS = {
     "plural_start",
     "preparation",
     "proximal",
+    "rated",
     "rewarding",
     "scalarised",
     "searching",

@@ -33,7 +33,11 @@ GREEDY = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One reply to make. `temperature` 0 is greedy; `top_p` in (0, 1]; `max_new_tokens` counts the end token."""
+    """One reply to make. `temperature` 0 is greedy; `top_p` in (0, 1]; `max_new_tokens` counts the end token.
+
+    `prefix`: ids of an unfinished reply to go on with, not counted in `max_new_tokens`. What follows is drawn with the
+    numbers that the whole reply would have used, so that a reply made in parts is the reply made at once.
+    """
 
     messages: tuple[Message, ...]
     condition: Condition | None = None
@@ -41,6 +45,7 @@ class Request:
     temperature: float = 1.0
     top_p: float = 1.0
     max_new_tokens: int = 128
+    prefix: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not (0 <= self.temperature < math.inf):
@@ -54,7 +59,8 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A reply. `ids` include the end token if `finished`; `logprob` is the sum of log-probabilities (nats) under the
-    distribution it was drawn from (after temperature and top_p; greedy: the untempered one)."""
+    distribution it was drawn from (after temperature and top_p; greedy: the untempered one). Text and ids begin with the
+    request's prefix, `logprob` is of what was drawn after it (NaN where a search chose the reply: nobody knows it)."""
 
     text: str
     ids: tuple[int, ...]
@@ -64,7 +70,7 @@ class Completion:
 
 
 class _Member(NamedTuple):
-    """A row: its prompt's ids, its coefficients [C] and its share of the request's distribution."""
+    """A row: its prompt's ids (the request's prefix last), its coefficients [C], its share of the distribution."""
 
     prompt: tuple[int, ...]
     coefficients: Tensor
@@ -116,17 +122,20 @@ class Engine:
 
     def _prompt(self, request: Request, condition: Condition | None) -> tuple[int, ...]:
         encoder = self.policy.encoder
+        if encoder.end_id in request.prefix:
+            raise ModelError("the reply to go on with has ended already; leave the end token out of the prefix")
         prompt = encoder.prompt(self.policy.steering.write(request.messages, condition))
-        fitted = encoder.fit(prompt, request.max_new_tokens)
+        reply = len(request.prefix) + request.max_new_tokens
+        fitted = encoder.fit(prompt, reply)
         limit = context(self.policy)
-        if fitted is None or (limit is not None and len(fitted.ids) + request.max_new_tokens > limit):
+        if fitted is None or (limit is not None and len(fitted.ids) + reply > limit):
             raise ModelError(
-                f"a prompt of {len(prompt.ids)} tokens and {request.max_new_tokens} new ones do not fit "
+                f"a prompt of {len(prompt.ids)} tokens and a reply of {reply} do not fit "
                 f"(context {limit}, max_length {encoder.max_length}); shorten the prompt or lower max_new_tokens"
             )
         if not fitted.ids:
             raise ModelError("the prompt has no tokens; give a prompt")
-        return fitted.ids
+        return (*fitted.ids, *request.prefix)
 
 
 def context(policy: Policy) -> int | None:
@@ -146,12 +155,13 @@ class _Batch:
         self.policy, self.requests = policy, requests
         device = policy.device
         longest = max(request.max_new_tokens for request in requests)
-        drawn = np.stack([np.resize(uniforms(r.seed, r.max_new_tokens), longest) for r in requests])
+        drawn = np.stack([np.resize(_uniforms(request), longest) for request in requests])
         self.uniforms = torch.from_numpy(drawn).to(device)
         self.limits = torch.tensor([request.max_new_tokens for request in requests], device=device)
         self.temperature = torch.tensor([request.temperature for request in requests], device=device)
         self.top_p = torch.tensor([request.top_p for request in requests], device=device)
-        self.asked = [each[0].prompt for each in members]
+        whole = [each[0].prompt for each in members]
+        self.asked = [ids[: len(ids) - len(r.prefix)] for ids, r in zip(whole, requests, strict=True)]
         flat = [member for each in members for member in each]
         self.prompts = [member.prompt for member in flat]
         self.coefficients = torch.stack([member.coefficients for member in flat])
@@ -267,7 +277,14 @@ class _Batch:
         return chosen[:, None]
 
     def _completion(self, place: int) -> Completion:
-        ids, end = self.tokens[place, : self.lengths[place]].tolist(), self.policy.encoder.end_id
+        drawn, end = self.tokens[place, : self.lengths[place]].tolist(), self.policy.encoder.end_id
+        ids = [*self.requests[place].prefix, *drawn]
         finished = bool(ids) and ids[-1] == end
         text = self.policy.encoder.decode(ids[:-1] if finished else ids)
         return Completion(text, tuple(ids), finished, float(self.logprobs[place]), self.asked[place])
+
+
+def _uniforms(request: Request) -> np.ndarray:
+    """The numbers of the tokens after the prefix [max_new_tokens]."""
+    begun = len(request.prefix)
+    return uniforms(request.seed, begun + request.max_new_tokens)[begun:]

@@ -10,6 +10,8 @@ from pluralign.data.record import Record, Response
 from pluralign.errors import ConfigError
 from pluralign.policy import Policy
 from pluralign.sampling.engine import Completion, Engine, Request
+from pluralign.sampling.search import Search
+from pluralign.steering.search import SearchSteering
 from pluralign.training.progress import Progress
 
 
@@ -34,7 +36,8 @@ def complete(
 ) -> list[list[Completion]]:
     """`num_each` replies to each record under its condition: one list per record.
 
-    Reply number n (counted over all) is drawn with seed `seed · 2^32 + n`: it does not depend on the batching.
+    Reply number n (counted over all) is drawn with seed `seed · 2^32 + n`: it does not depend on the batching. A policy
+    that answers by search chooses each among candidates of its own (`search.py`).
     Raises ConfigError for less than one reply each or a seed outside [0, 2^64).
     """
     if num_each < 1:
@@ -54,8 +57,9 @@ def complete(
         for place, (record, condition) in enumerate(zip(records, conditions, strict=True))
         for number in range(num_each)
     ]
+    decoder = Search if isinstance(policy.steering, SearchSteering) else Engine
     with Progress(title, len(requests)) as bar:
-        done = Engine(policy, how.batch_size).generate(requests, bar.advance)
+        done = decoder(policy, how.batch_size).generate(requests, bar.advance)
     return [done[start : start + num_each] for start in range(0, len(done), num_each)]
 
 
