@@ -29,7 +29,7 @@ VERBS = {
     "score": "score records with a scorer: pluralign score FILE --scorer lab --out FILE",
     "export": "write a plain Hugging Face model: pluralign export RUN --steer WEIGHTS --out FOLDER",
     "data": f"look after data: pluralign data {'|'.join(DATA_ACTIONS)}",
-    "methods": "list the methods",
+    "methods": "list the methods: paper, feedback, condition, models trained, passes per token",
     "results": "repeat the lab's results table (docs/results.md)",
     "bench": "measure speed: pluralign bench train|data [--json FILE]",
 }
@@ -145,16 +145,6 @@ def _demo(arguments: list[str], common: Common) -> int:
     return 0
 
 
-def _methods(arguments: list[str], common: Common) -> int:
-    from pluralign import api
-
-    if arguments:
-        raise ConfigError(f"methods takes no arguments, got {arguments}")
-    rows = {name: api.about_method(name) for name in api.method_names()}
-    _print(rows, common, lambda: [print(f"{name:<10} {text}") for name, text in rows.items()])
-    return 0
-
-
 def _train(arguments: list[str], common: Common) -> int:
     from pluralign import api
 
@@ -239,9 +229,9 @@ def _parse_train(name: str, method: Any, known: dict[str, Any] | None, rest: lis
 def _finish_training(method: Any, options: Any, command: list[str], common: Common) -> int:
     from pluralign import api
 
-    api.train(method, options, command="pluralign " + " ".join(command))
-    where = options.out / "policy"
-    _print({"policy": str(where)}, common, lambda: print(f"trained: {where}"))
+    trained = api.train(method, options, command="pluralign " + " ".join(command))
+    where = options.out / trained.folder_name
+    _print({trained.folder_name: str(where)}, common, lambda: print(f"trained: {where}"))
     return 0
 
 
@@ -284,7 +274,7 @@ def _actions(verb: str, prefix: str, **files: str) -> Callable[[list[str], Commo
 _COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
     "demo": _demo,
     "train": _train,
-    "methods": _methods,
+    "methods": _call("Methods"),
     "data": _actions("data", "", **DATA_ACTIONS),
     "sample": _call("Sample"),
     "evaluate": _call("Evaluate"),

@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,6 @@ CHUNK = 64  # replies that are read before their records are handed out
 
 Kind = Literal["bt", "regression", "classes"]
 Reading = Literal["expectation", "argmax"]
-Trunk = Literal["frozen", "attention", "all", "full"]
 
 
 class RewardModel:
@@ -54,6 +53,8 @@ class RewardModel:
     what the head says into scores. Raises ConfigError for an unknown kind or reading, ModelError for a trunk that is
     steered or has no decoder.
     """
+
+    folder_name: ClassVar[str] = "reward"  # in a run's folder
 
     def __init__(
         self,
@@ -77,32 +78,6 @@ class RewardModel:
         trunk.model.add_module(HEAD_NAME, self.head)  # so that it moves and is averaged over processes with the trunk
 
     # -- making one ------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def on(
-        cls,
-        base: Policy,
-        objectives: Sequence[Objective],
-        kind: Kind = "regression",
-        *,
-        trunk: Trunk = "attention",
-        rank: int = 16,
-        **options: Any,
-    ) -> RewardModel:
-        """A fresh reward model on a copy of a policy's unconditioned model, which stays as it is.
-
-        `trunk`: what trains below the head: nothing (frozen), a LoRA of `rank` on attention or all linear layers, or
-        everything (full). `options`: num_classes, reading, lineage.
-        """
-        if trunk not in get_args(Trunk):
-            raise ConfigError(f"trunk is one of {', '.join(get_args(Trunk))}, got {trunk!r}")
-        encoder = Encoder(base.encoder.tokenizer, **base.encoder.config())
-        adapted = trunk if trunk == "attention" or trunk == "all" else None
-        steering = NoSteering(shared_where=adapted, shared_rank=rank)
-        copy = Policy(base.merge(None), encoder, steering, ())
-        if trunk == "frozen":
-            copy.model.requires_grad_(False)
-        return cls(copy, objectives, kind, **options)
 
     @classmethod
     def load(cls, folder: str | Path, *, dtype: str = "float32", device: str = "cpu") -> RewardModel:
@@ -281,7 +256,9 @@ def _check(trunk: Policy, objectives: Sequence[Objective], kind: str, num_classe
     if not objectives:
         raise ConfigError("a reward model needs at least one objective")
     if not isinstance(trunk.steering, NoSteering):
-        raise ModelError("a reward model's trunk is not steered; make it with RewardModel.on(policy, ...)")
+        raise ModelError(
+            "a reward model's trunk is not steered; train it with methods.rewarding.train_reward(policy, ...)"
+        )
 
 
 def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -44,9 +44,9 @@ def last_of(states: Float[Tensor, "N d"], lengths: Int[Tensor, " R"]) -> Float[T
 def without_head(trunk: Policy) -> Policy:
     """The policy as one whose head does not train and need not be known. ModelError where there is no decoder."""
     try:
-        head = trunk.model.get_output_embeddings().weight
-        if head is not trunk.model.get_input_embeddings().weight:
-            head.requires_grad_(False)
+        shared = trunk.model.get_input_embeddings().weight
+        for parameter in trunk.model.get_output_embeddings().parameters():
+            parameter.requires_grad_(parameter is shared and parameter.requires_grad)
         if not trunk.fused:
             trunk.fused = True
             trunk.sharing = trial.sharing_of(trunk.model, trunk.steering, trunk.num_changes, True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 
@@ -17,18 +18,21 @@ from pluralign.data.evidence import evidence, score_row
 from pluralign.data.group import Group, Preference
 from pluralign.data.objective import Objective, names
 from pluralign.data.record import Record, Response
+from pluralign.encoding import Encoder
 from pluralign.errors import ConfigError, DataError
 from pluralign.losses.outputs import Loss
 from pluralign.losses.reward import BradleyTerry, CrossEntropy, SquaredError
 from pluralign.methods.contract import TrainingData, validation_groups
 from pluralign.policy import Policy
-from pluralign.reward_model import Kind, Reading, RewardModel, Trunk
+from pluralign.reward_model import Kind, Reading, RewardModel
+from pluralign.steering.none import NoSteering
 from pluralign.storage import read_json, write_json
 from pluralign.training.fit import fit
 from pluralign.training.optim import Optim
 from pluralign.training.run import Stage
 from pluralign.training.source import GroupSource
 
+Trunk = Literal["frozen", "attention", "all", "full"]
 CLASSES = 5
 SPREAD = 5.0  # a standardised reward is held within ± so many deviations
 
@@ -65,6 +69,11 @@ class RewardTraining:
         losses: dict[Kind, Loss] = {"bt": self.loss, "regression": SquaredError(), "classes": CrossEntropy()}
         return losses[self.kind]
 
+    def adapter(self) -> NoSteering:
+        """What is put into the trunk before it trains."""
+        where = self.trunk if self.trunk == "attention" or self.trunk == "all" else None
+        return NoSteering(shared_where=where, shared_rank=self.rank)
+
 
 def train_reward(
     base: Policy | RewardModel, data: TrainingData, stage: Stage, how: RewardTraining | None = None
@@ -82,6 +91,11 @@ def train_reward(
     """
     how = how or RewardTraining()
     reward = base if isinstance(base, RewardModel) else _fresh(base, data, how)
+    if reward.kind != how.kind or names(reward.objectives) != names(data.objectives):
+        raise ConfigError(
+            f"the reward model is of kind {reward.kind} on {', '.join(names(reward.objectives))}; asked for {how.kind} "
+            f"on {', '.join(names(data.objectives))}"
+        )
     if how.kind == "regression":
         reward.shift, reward.scale = _moments(data.train, data.objectives)
     groups = reward_groups(data.train, data.objectives, reward)
@@ -94,11 +108,20 @@ def train_reward(
     return reward
 
 
+def on_policy_model(policy: Policy, objectives: Sequence[Objective], how: RewardTraining) -> RewardModel:
+    """A fresh reward model on the policy's own model, which it takes over; the policy has `how.adapter()`."""
+    if how.trunk == "frozen":
+        policy.model.requires_grad_(False)
+    filled = scored_objectives(objectives, how.kind)
+    return RewardModel(policy, filled, how.kind, num_classes=CLASSES, reading=how.reading, lineage=policy.lineage)
+
+
 def _fresh(base: Policy, data: TrainingData, how: RewardTraining) -> RewardModel:
-    objectives = scored_objectives(data.objectives, how.kind)
+    """The same on a copy of a policy's unconditioned model."""
+    encoder = Encoder(base.encoder.tokenizer, **base.encoder.config())
     lineage = {"base": base.lineage.get("base"), "records": len(data.train)}
-    options = {"num_classes": CLASSES, "reading": how.reading, "lineage": lineage}
-    return RewardModel.on(base, objectives, how.kind, trunk=how.trunk, rank=how.rank, **options)
+    copy = Policy(base.merge(None), encoder, how.adapter(), data.objectives, lineage=lineage)
+    return on_policy_model(copy, data.objectives, how)
 
 
 def scored_objectives(objectives: Sequence[Objective], kind: Kind) -> tuple[Objective, ...]:
@@ -164,18 +187,22 @@ def _valued(record: Record, objectives: Sequence[Objective], reward: RewardModel
 
 def _classified(record: Record, objectives: Sequence[Objective], reward: RewardModel) -> Iterator[Group]:
     """A reply with the class of each of its scores; a score between two classes belongs to both, in part."""
-    values = reward.class_values().double()
+    values = reward.class_values().tolist()
     for response in record.responses:
-        shares: dict[Condition, float] = {}
+        shares: dict[Condition | None, float] = {}
         for objective, classes, score in zip(objectives, values, score_row(response, objectives), strict=True):
-            if not math.isnan(score):
-                place = float((score - classes[0]) / (classes[1] - classes[0]))
-                low = min(max(int(place), 0), len(classes) - 2)
-                for at, share in ((low, low + 1 - place), (low + 1, place - low)):
-                    if share > 1e-9:
-                        shares[Targets({objective.name: float(classes[at])})] = share
+            shares |= {Targets({objective.name: at}): share for at, share in _shares(classes, float(score))}
         if shares:
             yield replace(Group.of(record, [response], tuple(shares)), values=(tuple(shares.values()),))
+
+
+def _shares(classes: Sequence[float], score: float) -> list[tuple[float, float]]:
+    """(class, share) of the one or two classes that a score lies on or between; none of NaN."""
+    if math.isnan(score):
+        return []
+    place = (score - classes[0]) / (classes[1] - classes[0])
+    low = min(max(int(place), 0), len(classes) - 2)
+    return [(classes[at], 1 - abs(place - at)) for at in (low, low + 1) if abs(place - at) < 1 - 1e-6]
 
 
 def _moments(records: Sequence[Record], objectives: Sequence[Objective]) -> tuple[list[float], list[float]]:
