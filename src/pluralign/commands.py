@@ -157,6 +157,23 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Methods:
+    """List the methods: their papers, the feedback they need, what they can be asked, what they cost."""
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """One row per method."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        heads = {"models": "models trained", "passes": "passes per token"}
+        table = Table("method", *(heads.get(name, name) for name in api.FACTS), box=SIMPLE_HEAD, pad_edge=False)
+        rows = {name: {"about": api.about_method(name), **api.facts_of(name)} for name in api.method_names()}
+        for name, row in rows.items():
+            table.add_row(name, *(row.get(fact) or "-" for fact in api.FACTS))
+        return rows, _rendered(table).rstrip()
+
+
+@dataclass(frozen=True)
 class Results:
     """Repeat the lab's results table: every recipe, two seeds, test prompts; writes a Markdown page."""
 

@@ -101,7 +101,7 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "out is a file": ("train cmpo --data {place}/data.jsonl --model {place}/model --out {place}/data.jsonl", ("is a file",)),
     "unknown verb": ("teach", ("unknown verb 'teach'; known are: demo, train",)),
     "unknown action": ("data look", ("unknown action 'look'; known are: ",)),
-    "methods": ("methods all", ("takes no arguments",)),
+    "methods": ("methods all", ("all",)),
     "unknown flag": ("sample {place}/run --prompt a --loud", ("--loud",)),
     "missing flag": ("evaluate {place}/run", ("--out",)),
     "weights do not parse": ("sample {place}/run --prompt a --steer kind=lots", ("cannot read 'kind=lots'", "write weights as")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,12 @@ def test_every_verb_explains_its_options(pluralign: Command, verb: str) -> None:
 
 def test_methods_are_listed(pluralign: Command) -> None:
     found = pluralign("methods", "--json")
-    assert found.json == {name: api.about_method(name) for name in api.method_names()}
+    assert list(found.json) == api.method_names()
+    for name, row in found.json.items():
+        facts = dataclasses.asdict(api.method_class(name).facts)
+        assert row == {"about": api.about_method(name), **facts}, "what is read from the file is what the class says"
+    table = pluralign("methods").out
+    assert "passes per token" in table and "arXiv 2406.18853" in table
     assert pluralign("train", "--help").out.count("\n  ") >= 3
     assert "Recipes: default" in pluralign("train", "cmpo", "--help").out.replace("│", "")
 

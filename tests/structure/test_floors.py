@@ -28,6 +28,7 @@ FLOORS = (
     (("evaluation",),),
     (
         ("recipes", "data_api"),
+        ("comparison",),
         ("api", "bench", "serving"),
         ("demo", "results"),
         ("commands", "data_commands", "people_commands"),

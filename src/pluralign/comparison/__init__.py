@@ -1,0 +1,1 @@
+"""Methods side by side: the same data, model, budget and judge for each, every row in a process of its own."""
