@@ -26,7 +26,8 @@ RECIPES = [(method, name) for method in api.method_names() for name in api.recip
 SCORERS = {"reward"}  # no policies: see test_rewarding.py
 ONE_OBJECTIVE = {"dera"}
 FEW = {"online": SHORT, "samples": 6, "iterations": 1, "decoding": Decoding(max_new_tokens=6)}
-EXTRA: dict[str, dict[str, Any]] = {"dpo": {"objective": "kind"}, "sft": {"epochs": None}, "ric": FEW}
+ROUNDS = {"online": SHORT, "samples": 4, "replies": 2, "rounds": 1, "decoding": Decoding(max_new_tokens=6)}
+EXTRA: dict[str, dict[str, Any]] = {"dpo": {"objective": "kind"}, "sft": {"epochs": None}, "ric": FEW, "dpa": ROUNDS}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pluralign.data.evidence import Array, score_row
+from pluralign.data.condition import Weights, vector
+from pluralign.data.evidence import Array, direction_signs, score_row
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record, Response
 
@@ -34,3 +35,19 @@ def in_rounds(prompts: Sequence[Record], num: int, rng: np.random.Generator) -> 
     """`num` prompts in random order, each as often as any other, give or take one."""
     order = np.concatenate([rng.permutation(len(prompts)) for _ in range(-(-num // len(prompts)))])
     return [prompts[place] for place in order[:num].tolist()]
+
+
+def worth(scores: Array, direction: Weights, objectives: Sequence[Objective]) -> Array:
+    """vᵀr [N] of scores [N, K], each objective from 0 to 100 over its range, more being better; ‖v‖ = 1."""
+    v = vector(direction, objectives)
+    low, high = (np.array([getattr(each, end) for each in objectives]) for end in ("low", "high"))
+    parts = 100 * (scores - low) / (high - low)
+    rewards = np.where(direction_signs(objectives) > 0, parts, 100 - parts)
+    return np.asarray(rewards @ (v / np.linalg.norm(v)))
+
+
+def best_in(found: Sequence[Graded], direction: Weights, objectives: Sequence[Objective]) -> Graded | None:
+    """The reply of the largest vᵀr, the first of equals; None without replies."""
+    if not found:
+        return None
+    return found[int(worth(np.stack([each.scores for each in found]), direction, objectives).argmax())]
