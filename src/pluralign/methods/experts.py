@@ -7,9 +7,9 @@ paper: their weights, rewarded soups (arXiv 2306.04488); their logits, MOD (arXi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from pluralign.data.objective import Objective
 from pluralign.data.record import Record
 from pluralign.errors import ConfigError, DataError
 from pluralign.losses.dpo import CDPO, DPO
+from pluralign.losses.outputs import Loss
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import TrainingData, validation_groups
 from pluralign.methods.preparation import Preparation
@@ -28,7 +29,7 @@ from pluralign.steering.weighted import WeightedSteering
 from pluralign.training.fit import fit
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
-from pluralign.training.source import GroupSource
+from pluralign.training.source import GroupSource, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,6 @@ def train_experts(
     A regression learns from scores in common units (see `Preparation`), DPO from who is better. Raises DataError for an
     objective that tells no pair apart, ConfigError where something besides the objectives' changes would train.
     """
-    if not isinstance(policy.steering, WeightedSteering) or policy.steering.shared_where is not None:
-        raise ConfigError("experts share the base and nothing else; leave steering.shared_where at none")
     if not isinstance(loss, Regression) and preparation != Preparation():
         raise ConfigError(
             f"{type(loss).__name__} learns who is better, not by how much: leave feedback and kappa alone"
@@ -73,16 +72,42 @@ def train_experts(
     objectives = data.objectives
     if isinstance(loss, Regression):
         loss, records, objectives = preparation.regression(loss, policy, data, run.seed)
+    experts = []
+    for place, objective in enumerate(objectives):
+        train, held_out = (
+            pairs_of(part, objective) for part in (records[: len(data.train)], records[len(data.train) :])
+        )
+        if not train:
+            raise DataError(f"no pair of replies differs on {objective.name!r}; check its scores or comparisons")
+        source = GroupSource(train, optim.batch_size, run.seed)
+        experts.append(Expert(objective.name, place, source, loss, validation_groups(held_out)))
+    return train_apart(policy, experts, optim, run)
+
+
+class Expert(NamedTuple):
+    """One expert: a name, the place of its change, what it learns from, and how."""
+
+    name: str
+    place: int
+    source: Source
+    loss: Loss
+    held_out: Sequence[Group] = ()
+
+
+def train_apart(policy: Policy, experts: Iterable[Expert], optim: Optim, run: Run) -> Policy:
+    """Train every expert's change from the same start and keep it alone, `optim` for each, in place.
+
+    What an expert learns from must ask for its change alone. Raises ConfigError where something besides the experts'
+    changes would train.
+    """
+    if not isinstance(policy.steering, WeightedSteering) or policy.steering.shared_where is not None:
+        raise ConfigError("experts share the base and nothing else; leave steering.shared_where at none")
     start = {name: tensor.clone() for name, tensor in policy.steering_state().items()}
     trained = {name: tensor.clone() for name, tensor in start.items()}
-    for place, objective in enumerate(objectives):
+    for expert in experts:
         policy.load_steering_state(start)
-        found = [_pairs(part, objective) for part in (records[: len(data.train)], records[len(data.train) :])]
-        if not found[0]:
-            raise DataError(f"no pair of replies differs on {objective.name!r}; check its scores or comparisons")
-        stage = run.stage(f"expert-{objective.name}")
-        fit(policy, GroupSource(found[0], optim.batch_size, run.seed), loss, stage, optim, validation_groups(found[1]))
-        _keep(trained, policy.steering_state(), place)
+        fit(policy, expert.source, expert.loss, run.stage(f"expert-{expert.name}"), optim, expert.held_out)
+        _keep(trained, policy.steering_state(), expert.place)
     policy.load_steering_state(trained)
     return policy
 
@@ -93,5 +118,6 @@ def _keep(trained: dict[str, Tensor], now: dict[str, Tensor], place: int) -> Non
         trained[name][place] = tensor[place]
 
 
-def _pairs(records: Sequence[Record], objective: Objective) -> list[Group]:
+def pairs_of(records: Sequence[Record], objective: Objective) -> list[Group]:
+    """Every pair that the objective tells apart, judged under the objective alone."""
     return [pair for record in records for group in one_hot(record, [objective]) for pair in explode(group)]
