@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pluralign.comparison.options import CompareOptions, compare
 from pluralign.data.condition import Condition, parse
 from pluralign.data_api import annotate, convert, forget, split, validate
 from pluralign.errors import ConfigError, ModelError, RunError
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from pluralign.policy import Policy
 
 __all__ = [
-    "FACTS", "Data", "TrainOptions", "about_method", "annotate", "base_model", "condition_of", "convert", "evaluate",
-    "export", "facts_of", "forget", "load_data", "load_policy", "method_class", "method_id", "method_names", "recipe", "recipe_names",
-    "replies_from", "sample", "score", "settings_of_run", "split", "train", "validate",
+    "FACTS", "CompareOptions", "Data", "TrainOptions", "about_method", "annotate", "base_model", "compare",
+    "condition_of", "convert", "evaluate", "export", "facts_of", "forget", "load_data", "load_policy",
+    "method_class", "method_id", "method_names", "recipe", "recipe_names", "replies_from", "sample", "score",
+    "settings_of_run", "split", "train", "validate",
 ]  # fmt: skip
 
 
@@ -42,7 +44,9 @@ def load_policy(path: str | Path, device: str = "cpu", dtype: str = "float32") -
 
     inner = Path(path) / "policy"
     if not (inner / "policy.json").is_file() and (Path(path) / "reward").is_dir():
-        raise ModelError(f"{path} trained a reward model, no policy; give it as --scorer to `pluralign score` or `train`")
+        raise ModelError(
+            f"{path} trained a reward model, no policy; give it as --scorer to `pluralign score` or `train`"
+        )
     if not (inner / "policy.json").is_file() and (Path(path) / "run.json").is_file():
         raise RunError(f"the run in {path} is not finished; continue it with --resume")
     found = Policy.load(inner if (inner / "policy.json").is_file() else path, device=device, dtype=dtype)

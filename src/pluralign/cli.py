@@ -30,6 +30,7 @@ VERBS = {
     "export": "write a plain Hugging Face model: pluralign export RUN --steer WEIGHTS --out FOLDER",
     "data": f"look after data: pluralign data {'|'.join(DATA_ACTIONS)}",
     "methods": "list the methods: paper, feedback, condition, models trained, passes per token",
+    "compare": "put methods side by side: pluralign compare --methods cmpo,soups --budget CPU_SECONDS",
     "results": "repeat the lab's results table (docs/results.md)",
     "bench": "measure speed: pluralign bench train|data [--json FILE]",
 }
@@ -280,6 +281,7 @@ _COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
     "evaluate": _call("Evaluate"),
     "score": _call("Score"),
     "export": _call("Export"),
+    "compare": _call("Compare"),
     "results": _call("Results"),
     "bench": _actions("bench", "Bench", train="commands", data="commands"),
 }

@@ -173,6 +173,24 @@ class Methods:
         return rows, _rendered(table).rstrip()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compare(api.CompareOptions):
+    __doc__ = api.CompareOptions.__doc__
+
+    def run_(self, allow_extrapolation: bool) -> Outcome:
+        """Everything on the page, and the page."""
+        found = api.compare(self, command_line())
+        return found, self.page.read_text(encoding="utf-8")
+
+
+def command_line() -> str:
+    """This process's arguments as a shell would read them."""
+    import shlex
+    import sys
+
+    return shlex.join(["pluralign", *sys.argv[1:]])
+
+
 @dataclass(frozen=True)
 class Results:
     """Repeat the lab's results table: every recipe, two seeds, test prompts; writes a Markdown page."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -53,12 +54,13 @@ class Entry:
 def entries_of(methods: str, lab: bool = True, max_steps: int | None = None) -> list[Entry]:
     """The rows that a text asks for: ids separated by commas, each with a recipe if it says so ("cmpo/thesis,soups").
 
-    "all" is every method. Without a recipe it is `lab` in the lab where the method has one, else `default`. `max_steps`
+    "all" is every method that trains a policy. Without a recipe it is `lab` in the lab where the method has one, else `default`. `max_steps`
     shortens every training, for a trial. Raises ConfigError for an unknown name, or one that is given twice.
     """
     wanted = [name.strip() for name in methods.split(",") if name.strip()]
     known = method_names()
-    names = [each for name in wanted for each in (known if name == "all" else [name])]
+    policies = [name for name in known if "scorer" not in facts_of(name)["condition"]]
+    names = [each for name in wanted for each in (policies if name == "all" else [name])]
     if not names:
         raise ConfigError(f"name the methods to compare, separated by commas; known are: {', '.join(known)} (or all)")
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -81,7 +83,7 @@ def _entry(name: str, lab: bool, max_steps: int | None) -> Entry:
 
 def made(title: str, method: str, make: Any, max_steps: int | None = None, **more: Any) -> Entry:
     """The entry of what `make` returns; one with its error where it raises, so that the other rows go on."""
-    key = "".join(letter if letter.isalnum() else "-" for letter in title).strip("-")
+    key = "-".join(re.findall(r"\w+", title))
     try:
         plain = settings.to_json(make())
     except Exception as error:  # whatever is wrong with one method is a row of the table, not its end

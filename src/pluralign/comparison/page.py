@@ -21,11 +21,13 @@ NO_NUMBER = "–"
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says. `over` says whether a row cost more than the budget; `differences` from `baseline`, by key."""
+    """What a page says. `titles`: of all rows by key, done or not; `over` says whether a row cost more than the budget;
+    `differences` from `baseline`, by key."""
 
     title: str
     command: str
     about: Sequence[str]
+    titles: Mapping[str, str]
     rows: Sequence[Row]
     seeds: Sequence[int]
     budget: float | None
@@ -108,10 +110,12 @@ class Page:
 
     def _failures(self) -> list[str]:
         failed = [row for row in self.rows if row["status"] != DONE]
-        done = {(row["key"], row["seed"]) for row in self.rows}
-        keys = {row["key"]: row["title"] for row in self.rows}
+        known = {(row["key"], row["seed"]) for row in self.rows}
         missing = [
-            f"{title} (seed {seed})" for key, title in keys.items() for seed in self.seeds if (key, seed) not in done
+            f"{title} (seed {seed})"
+            for key, title in self.titles.items()
+            for seed in self.seeds
+            if (key, seed) not in known
         ]
         lines = [f"- {row['title']}, seed {row['seed']}: {row['error']}" for row in failed]
         parts = ["\n".join(["Not in the table:", "", *lines])] if lines else []

@@ -55,7 +55,7 @@ class Publication:
         seeds = ", ".join(map(str, made.seeds))
         about = (f"{made.ground.about} Seeds {seeds}.", *self.notes)
         return Page(
-            self.title, self.command, about, rows, made.seeds, made.budget, made.over, self.baseline, gaps or {}, picture,
+            self.title, self.command, about, {entry.key: entry.title for entry in made.entries}, rows, made.seeds, made.budget, made.over, self.baseline, gaps or {}, picture,
             self.sort,
         )  # fmt: skip
 
