@@ -104,14 +104,27 @@ class Deltas(nn.Module):
     def forward(
         self, inputs: Float[Tensor, "*N {self.in_size}"], shares: Float[Tensor, "*#N {self.num}"]
     ) -> Float[Tensor, "*N {self.out_size}"]:
-        """Σ_j shares_j ΔW_j x: inputs [..., in], shares [..., num] (broadcastable) -> [..., out]."""
+        """Σ_j shares_j ΔW_j x: inputs [..., in], shares [..., num] (broadcastable) -> [..., out].
+
+        Thin changes that no row asks for are left out of the products (an expert trained alone pays for itself only).
+        """
         kind = inputs.dtype
         shares = shares.to(kind) * self.scale
         if self.rank is None:
             scaled = (shares[..., None] * inputs[..., None, :]).flatten(-2)
             return functional.linear(scaled, torch.cat([each.to(kind) for each in self.full], dim=1))
-        inner = functional.linear(inputs, self.down.to(kind).flatten(0, 1)).unflatten(-1, (self.num, -1))
-        return functional.linear((inner * shares[..., None]).flatten(-2), self.up.to(kind).transpose(0, 1).flatten(1))
+        down, up, shares = self._asked(shares)
+        inner = functional.linear(inputs, down.to(kind).flatten(0, 1)).unflatten(-1, (len(down), -1))
+        return functional.linear((inner * shares[..., None]).flatten(-2), up.to(kind).transpose(0, 1).flatten(1))
+
+    def _asked(self, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(down, up, shares) of the changes that some row has a share of; on accelerators all, since looking would wait."""
+        if self.num == 1 or shares.device.type != "cpu":
+            return self.down, self.up, shares
+        places = (shares.detach() != 0).reshape(-1, self.num).any(0).nonzero()[:, 0]
+        if len(places) in (0, self.num):
+            return self.down, self.up, shares
+        return self.down[places], self.up[places], shares[..., places]
 
     def mixed(self, shares: Float[Tensor, " {self.num}"]) -> Float[Tensor, "{self.out_size} {self.in_size}"]:
         """The matrix Σ_j shares_j ΔW_j, shares [num] -> [out, in] (float32 or wider)."""
