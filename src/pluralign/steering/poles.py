@@ -12,7 +12,7 @@ exact; the public code averages A and B apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -54,10 +54,9 @@ class PolesSteering(WeightedSteering):
 
     def amounts(self, weights: Weights, objectives: Sequence[Objective]) -> NDArray[np.float64]:
         """[high_1, low_1, high_2, low_2, ..]."""
-        shares = vector(weights, objectives)
+        if weights.strength < 0:
+            raise ConditionError("a pole is asked for by a weight below 0, not by a strength below 0")
+        chosen = vector(replace(weights, strength=1.0), objectives)
         if self.merge == "uniform":
-            chosen = np.sign(vector(Weights(weights.values), objectives))
-            shares = weights.strength * chosen / np.abs(chosen).sum()
-        elif weights.strength < 0:
-            raise ConditionError("poles are asked for by weights below 0, not by a strength below 0")
-        return np.stack([shares.clip(0), (-shares).clip(0)], axis=1).ravel()
+            chosen = np.sign(chosen) / np.count_nonzero(chosen)
+        return weights.strength * np.stack([chosen.clip(0), (-chosen).clip(0)], axis=1).ravel()
