@@ -90,9 +90,7 @@ def check(found: TokenOutputs, expected: list[Naive]) -> None:
     for name in ("token_logprobs", "entropy", "kl_forward", "kl_reverse"):
         key = {"token_logprobs": "logprobs", "kl_forward": "forward", "kl_reverse": "reverse"}.get(name, name)
         wanted = torch.cat([getattr(one, key) for one in expected]).float()
-        torch.testing.assert_close(
-            getattr(found, name), wanted, atol=2e-5, rtol=1e-4, msg=lambda text: f"{name}: {text}"
-        )
+        torch.testing.assert_close(getattr(found, name), wanted, atol=2e-5, rtol=1e-4)
     sums = torch.stack([one.logprobs.sum() for one in expected]).float()
     torch.testing.assert_close(found.logprobs.flatten(), sums, atol=1e-4, rtol=1e-4)
     sizes = torch.tensor([len(one.logprobs) for one in expected])

@@ -58,7 +58,8 @@ class Encoder:
     """Tokenizer + template + length limit.
 
     `template` is None (the tokenizer's own chat template, else 'plain'), a name in TEMPLATES, or a jinja text.
-    `max_length` counts prompt and response tokens together. `truncate='left'` cuts the prompt from the left (never
+    `brackets` enclose a condition; `marks` are the tokens that stand for themselves in one, by their text: a steering
+    sets both before anything is encoded. `max_length` counts prompt and response tokens together. `truncate='left'` cuts the prompt from the left (never
     the begin token, the condition or the response); 'reject' refuses what does not fit.
     """
 
@@ -79,6 +80,7 @@ class Encoder:
         self.template = template
         self.end_id: int = tokenizer.eos_token_id
         self.brackets: tuple[int, int] | None = None
+        self.marks: dict[str, int] = {}
         special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._forbidden = (special | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
         self.template_text = self._template_text()
@@ -112,10 +114,15 @@ class Encoder:
         """The template for programs that only know a tokenizer's chat template: it writes the begin token itself."""
         return ("{{ bos_token }}" if self._start else "") + self.template_text
 
+    @property
+    def condition_ids(self) -> tuple[int, ...]:
+        """The tokens that only a condition holds: no reply has them."""
+        return (*(self.brackets or ()), *self.marks.values())
+
     def text_ids(self, text: str) -> list[int]:
         """Ids of a person's text: special tokens in it are spelled out as plain text."""
         ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
-        forbidden = self._forbidden.union(self.brackets or ())
+        forbidden = self._forbidden.union(self.condition_ids)
         if forbidden.isdisjoint(ids):
             return list(ids)
         # A vocabulary of whole words may hold "</s>" as a word of its own: unknown here, or left out.
@@ -143,12 +150,22 @@ class Encoder:
         return Prompt(tuple(ids), tuple(segments))
 
     def _slot(self, message: Message) -> tuple[list[int], int]:
-        ids = self.text_ids(message.content)
         if message.role != CONDITION:
-            return ids, PROMPT_SEGMENT
+            return self.text_ids(message.content), PROMPT_SEGMENT
+        ids = self._condition_ids(message.content)
         if self.brackets:
             ids = [self.brackets[0], *ids, self.brackets[1]]
         return ids, CONDITION_SEGMENT
+
+    def _condition_ids(self, text: str) -> list[int]:
+        """Ids of a condition's text: marks are one token each, what stands between them is text."""
+        if not self.marks:
+            return self.text_ids(text)
+        parts = re.split("(" + "|".join(map(re.escape, self.marks)) + ")", text)
+        return [number for part in parts for number in self._part_ids(part)]
+
+    def _part_ids(self, part: str) -> list[int]:
+        return [self.marks[part]] if part in self.marks else self.text_ids(part.strip()) if part.strip() else []
 
     def _read_template(self, piece: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(piece, add_special_tokens=False).input_ids)

@@ -67,11 +67,11 @@ def token_outputs(policy: Policy, batch: Any, with_reference: bool) -> TokenOutp
 
 def _kept(policy: Policy) -> Tensor | None:
     """The vocabulary without the tokens that enclose a condition; None: all of it."""
-    brackets = policy.encoder.brackets
-    if not brackets:
+    left_out = policy.encoder.condition_ids
+    if not left_out:
         return None
     every = torch.arange(policy.head.vocabulary_size, device=policy.device)
-    return every[~torch.isin(every, torch.tensor(brackets, device=policy.device))]
+    return every[~torch.isin(every, torch.tensor(left_out, device=policy.device))]
 
 
 def _numbers(

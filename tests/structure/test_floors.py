@@ -43,9 +43,9 @@ PLUGINS = {
     "data.readers": {"registry"},
     "losses": {"outputs"},
     "methods": NOT_METHODS,
-    "scorers": {"contract"},
+    "scorers": {"contract", "asking", "endpoint", "policy_ask", "reading", "forms", "pairs"},
     "steering": {
-        *("adapter", "contract", "deltas", "head", "offsets", "surgery", "text", "weighted"),
+        *("adapter", "contract", "deltas", "head", "offsets", "phrases", "surgery", "text", "weighted"),
         *("formulations", "fused", "passes", "softmax", "terms", "units"),  # the fast head
     },
 }

@@ -44,6 +44,14 @@ def score_row(response: Response, objectives: Sequence[Objective]) -> Array:
     return np.array([np.nan if (score := scores.get(name)) is None else score for name in names(objectives)])
 
 
+def parts(scores: Array, objectives: Sequence[Objective]) -> Array:
+    """Scores [..., K] as parts of their ranges, more is better (a 'lower' objective turned round)."""
+    low, high = (np.array([getattr(each, end) for each in objectives]) for end in ("low", "high"))
+    share = (scores - low) / (high - low)
+    turned: Array = np.where(direction_signs(objectives) > 0, share, 1 - share)
+    return turned
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """For responses i and j and objective k, always so that more is better:

@@ -20,16 +20,19 @@ NOT_METHODS = {
     "experts",
     "fronts",
     "graded",
+    "multipliers",
     "online",
     "plural_start",
     "preparation",
     "proximal",
     "rated",
     "rewarding",
+    "rounds",
     "scalarised",
     "searching",
     "token_values",
     "transforms",
+    "wording",
 }
 FACTS = ("paper", "feedback", "condition", "models", "passes")
 

@@ -41,14 +41,20 @@ class TextSteering(AdapterSteering, ABC):
     def words(self, condition: Condition) -> str:
         """The text of a condition that was translated before."""
 
+    def marks(self, objectives: Sequence[Objective]) -> list[str]:
+        """New tokens that stand for themselves in a condition: none, where a kind writes words."""
+        return []
+
     def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
-        """Add the bracket tokens (new embedding rows where the vocabulary lacks them) and the adapter."""
+        """Add the bracket tokens and marks (new embedding rows where the vocabulary lacks them) and the adapter."""
         self._objectives = tuple(objectives)
-        tokenizer = encoder.tokenizer
-        tokenizer.add_special_tokens({"additional_special_tokens": list(BRACKETS)}, replace_extra_special_tokens=False)
+        tokenizer, marks = encoder.tokenizer, self.marks(objectives)
+        new = [*BRACKETS, *marks]
+        tokenizer.add_special_tokens({"additional_special_tokens": new}, replace_extra_special_tokens=False)
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:  # type: ignore[operator]
             _lengthen(model, len(tokenizer), self.seed)
         encoder.brackets = tuple(tokenizer.convert_tokens_to_ids(list(BRACKETS)))
+        encoder.marks = dict(zip(marks, tokenizer.convert_tokens_to_ids(marks), strict=True))
         super().attach(model, encoder, objectives)
         model.get_input_embeddings().requires_grad_(True)  # type: ignore[operator]
 
