@@ -28,6 +28,14 @@ ONE_OBJECTIVE = {"dera"}
 FEW = {"online": SHORT, "samples": 6, "iterations": 1, "decoding": Decoding(max_new_tokens=6)}
 ROUNDS = {"online": SHORT, "samples": 4, "replies": 2, "rounds": 1, "decoding": Decoding(max_new_tokens=6)}
 EXTRA: dict[str, dict[str, Any]] = {"dpo": {"objective": "kind"}, "sft": {"epochs": None}, "ric": FEW, "dpa": ROUNDS}
+EXTRA["steerlm"] = {"attribute_optim": SHORT}
+EXTRA["steerlm2"] = {
+    "attribute_optim": SHORT,
+    "first_optim": SHORT,
+    "iterations": 1,
+    "decoding": Decoding(max_new_tokens=40),
+}
+EXTRA["cpo"] = {"sft_optim": SHORT}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def rating_strings(record: Record, objectives: Sequence[Objective], levels: int 
     for response in record.responses:
         found = quantised(response, objectives, levels)
         if found:
-            asked = Targets({name: _unit(found[name], _by_name(objectives)[name], levels) for name in found})
+            asked = Targets({name: score_of(found[name], _by_name(objectives)[name], levels) for name in found})
             groups.append(Group.of(record, [response], (asked,)))
     return groups
 
@@ -41,7 +41,7 @@ def quantised(response: Response, objectives: Sequence[Objective], levels: int =
         raise ConfigError(f"levels is 0 (whole numbers of the source's units) or at least 2, got {levels}")
     scores = aggregate(response)
     return {
-        objective.name: _level(score, objective, levels)
+        objective.name: level_of(score, objective, levels)
         for objective in objectives
         if (score := scores.get(objective.name)) is not None
     }
@@ -70,12 +70,14 @@ def _by_name(objectives: Sequence[Objective]) -> dict[str, Objective]:
     return {objective.name: objective for objective in objectives}
 
 
-def _level(score: float, objective: Objective, levels: int) -> int:
+def level_of(score: float, objective: Objective, levels: int) -> int:
+    """The whole number of a score; `levels` as in `quantised`."""
     if not levels:
         return math.floor(score + 0.5)
     part = (score - objective.low) / (objective.high - objective.low)
     return min(max(math.floor(part * (levels - 1) + 0.5), 0), levels - 1)
 
 
-def _unit(level: int, objective: Objective, levels: int) -> float:
+def score_of(level: float, objective: Objective, levels: int) -> float:
+    """The score that a level stands for, in the objective's units."""
     return objective.low + level / (levels - 1) * (objective.high - objective.low) if levels else float(level)

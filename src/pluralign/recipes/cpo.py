@@ -1,0 +1,39 @@
+"""Recipes of CPO: every number set.
+
+default   LoRA, drawn controlled objectives
+lab       the embedded world: full training
+paper     the paper's numbers on a real model: whole-number ratings of 1 to 5 as in the data, DPO β = .1
+"""
+
+from __future__ import annotations
+
+from pluralign.losses.dpo import DPO
+from pluralign.methods.cpo import Cpo
+from pluralign.steering.prompt.levels import PromptLevels
+from pluralign.training.optim import Optim
+
+
+def default() -> Cpo:
+    """As the class."""
+    return Cpo()
+
+
+def lab() -> Cpo:
+    """Tuned on the lab's validation prompts."""
+    return Cpo(
+        sft_optim=Optim(steps=400, batch_size=32, lr=2e-3),
+        optim=Optim(steps=150, batch_size=12, lr=5e-4),
+        steering=PromptLevels(form="tags", shared_where=None),
+    )
+
+
+def paper() -> Cpo:
+    """Guo et al. 2024: ratings as in the data ("<helpfulness: 5>"); 3 epochs of about 64,000 prompts in batches of 64."""
+    return Cpo(
+        loss=DPO(beta=0.1),
+        sft_optim=Optim(steps=3000, batch_size=64, lr=1e-5, precision="bf16"),
+        optim=Optim(steps=3000, batch_size=64, lr=5e-7, precision="bf16"),
+        conditions_per_prompt=1,
+        unasked_share=0.0,
+        steering=PromptLevels(form="tags", levels=0, shared_where=None),
+    )

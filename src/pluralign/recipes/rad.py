@@ -1,0 +1,32 @@
+"""Recipes of RAD: every number set.
+
+default   LoRA
+lab       the embedded world: full training, goals in the words that it knows
+paper     the paper's numbers on a real model: goals in whole points of the data's own scale, DPO
+"""
+
+from __future__ import annotations
+
+from pluralign.losses.dpo import DPO
+from pluralign.methods.rad import Rad
+from pluralign.steering.prompt.levels import PromptLevels
+from pluralign.training.optim import Optim
+
+
+def default() -> Rad:
+    """As the class."""
+    return Rad()
+
+
+def lab() -> Rad:
+    """Tuned on the lab's validation prompts."""
+    return Rad(optim=Optim(steps=250, batch_size=6, lr=1e-3), steering=PromptLevels(shared_where=None))
+
+
+def paper() -> Rad:
+    """Zhang et al. 2024, on a scale of 1 to 10 (UltraFeedback's overall score): β = .01, one epoch of 64,000 prompts."""
+    return Rad(
+        loss=DPO(beta=0.01),
+        optim=Optim(steps=500, batch_size=128, lr=5e-7, precision="bf16"),
+        steering=PromptLevels(form="goals", levels=0, shared_where=None),
+    )
