@@ -2,7 +2,7 @@
 
 default   LoRA, drawn controlled objectives
 lab       the embedded world: full training
-paper     the paper's numbers on a real model: whole-number ratings of 1 to 5 as in the data, DPO β = .1
+paper     on a real model: ratings of 1 to 5 as in the data, DPO β = .1 as in the paper; learning rates and steps are ours
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def lab() -> Cpo:
 
 
 def paper() -> Cpo:
-    """Guo et al. 2024: ratings as in the data ("<helpfulness: 5>"); 3 epochs of about 64,000 prompts in batches of 64."""
+    """Guo et al. 2024: ratings as in the data ("<helpfulness: 5>"); 3 epochs of about 64,000 prompts; learning rates are common ones."""
     return Cpo(
         loss=DPO(beta=0.1),
         sft_optim=Optim(steps=3000, batch_size=64, lr=1e-5, precision="bf16"),

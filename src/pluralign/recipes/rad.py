@@ -2,7 +2,7 @@
 
 default   LoRA
 lab       the embedded world: full training, goals in the words that it knows
-paper     the paper's numbers on a real model: goals in whole points of the data's own scale, DPO
+paper     on a real model: goals in whole points of the data's own scale, as in the paper; DPO's numbers are common ones
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def lab() -> Rad:
 
 
 def paper() -> Rad:
-    """Zhang et al. 2024, on a scale of 1 to 10 (UltraFeedback's overall score): β = .01, one epoch of 64,000 prompts."""
+    """Zhang et al. 2024, for a scale of 1 to 10 (UltraFeedback's overall score); β, lr and an epoch of 64,000 prompts ours."""
     return Rad(
-        loss=DPO(beta=0.01),
+        loss=DPO(beta=0.1),
         optim=Optim(steps=500, batch_size=128, lr=5e-7, precision="bf16"),
         steering=PromptLevels(form="goals", levels=0, shared_where=None),
     )

@@ -2,8 +2,8 @@
 
 default   LoRA, an attribute model by regression, no bootstrapping
 lab       the embedded world: full training from scratch of the condition's words, the raters' own ratings
-paper     the paper's numbers on a real model: full training, lr 5e-6, one bootstrapping round
-thesis    the CMPO thesis' run: a 5-way attribute model, 46,000 steps of batch 4
+paper     the paper's lr 5e-6 and full training on a real model, one bootstrapping round; batches and steps are ours
+thesis    the CMPO thesis' run: a 5-way attribute model, 46,000 steps of batch 4, "attribute j only" is j:4 and others 0
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def lab() -> Steerlm:
 
 
 def paper() -> Steerlm:
-    """Dong et al. 2023; batch size and rounds of sampling as for a model of a few billion parameters."""
+    """Dong et al. 2023; steps, batches and decoding, which we could not check, for a few billion parameters."""
     full = Optim(steps=4000, batch_size=128, lr=5e-6, betas=(0.9, 0.98), weight_decay=0.01, precision="bf16")
     return Steerlm(
         attribute_trunk="full",
@@ -49,5 +49,5 @@ def thesis() -> Steerlm:
         attribute_model="classes",
         optim=Optim(steps=46_000, batch_size=4, lr=5e-6, schedule="constant", precision="bf16"),
         unasked_share=0.0,
-        steering=PromptLevels(shared_where=None),
+        steering=PromptLevels(rule="share", shared_where=None),
     )
