@@ -14,9 +14,10 @@ import made_up
 import tiny
 from pluralign.data.condition import Targets, one_hot
 from pluralign.data.record import Record, Response, user
-from pluralign.errors import DataError
+from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.rad import Rad, relabelled
+from pluralign.methods.rated import partly_unasked
 from pluralign.policy import Policy
 from pluralign.steering.prompt.levels import PromptLevels
 from pluralign.training.optim import Optim
@@ -82,6 +83,15 @@ def test_it_learns_to_meet_goals_and_is_resumed_and_loaded(tmp_path: Path) -> No
     loaded = Policy.load(policy.save(tmp_path / "policy"))
     for asked in (one_hot("kind"), one_hot("brief"), None):
         assert margin(policy, asked) == margin(again, asked) == margin(loaded, asked)
+
+
+def test_without_a_goal_both_orders_of_a_pair_are_there() -> None:
+    """So that −log σ(h) − log σ(−h) pulls h to 0."""
+    (group,) = partly_unasked(relabelled(POLICY, RECORDS[:1]), 0.999, 0)
+    assert set(group.conditions) == {None}
+    assert {(p.chosen, p.rejected) for p in group.preferences} == {(0, 1), (1, 0)}
+    with pytest.raises(ConfigError, match="unasked_share"):
+        Rad(unasked_share=1.0)
 
 
 def test_pairs_on_one_level_are_left_out_and_nothing_else_is_refused(tmp_path: Path) -> None:

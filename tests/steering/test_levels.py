@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 import tiny
 from pluralign.data.condition import Condition, Feedback, Targets, Weights, one_hot
 from pluralign.data.conversions.rating_strings import linearise, parse
+from pluralign.data.group import Group
 from pluralign.data.objective import Objective
 from pluralign.data.record import user
 from pluralign.errors import ConditionError, ConfigError
 from pluralign.policy import Policy
 from pluralign.steering.prompt.levels import MOST, PromptLevels
+from pluralign.training.batching import collate
 
 HELP, SAFE = Objective("help", low=0, high=4), Objective("toxic", low=0, high=8, direction="lower")
 OBJECTIVES = (HELP, SAFE)
@@ -109,6 +111,14 @@ def test_a_saved_policy_asks_for_the_same(tmp_path: Path) -> None:
     values = [p.logprobs([user("a joke")] * 3, ["good"] * 3, asked) for p in (policy, again)]
     assert values[0].tolist() == values[1].tolist()
     assert len(set(values[0].tolist())) == 3
+
+
+def test_only_the_reply_is_learnt() -> None:
+    """The loss mask is zero on prompt and condition (methods.md A9)."""
+    policy = tiny.policy(PromptLevels(), objectives=OBJECTIVES)
+    batch = collate(policy, [Group(user("a joke"), ("good nice",), (Targets({"help": 4, "toxic": 0}),))])
+    assert batch.input_ids[batch.targets_mask].tolist() == policy.encoder.response("good nice")
+    assert int(batch.attention_mask.sum()) > 2 + 3 + 2 * 3  # prompt, reply and end, and a string of two ratings
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ Source: Zhang et al. 2024, arXiv 2410.08067 (methods.md A17). 1. Write the goal 
    equal are left out. All pairs of a prompt's replies are taken, not the best against one other.
 2. The words of the prompt are ours. ρ is measured against the base after the plain prompt.
 3. LoRA on attention by default, and the embeddings.
+4. A share of the prompts has no goal, and so both orders of every pair: their loss is least where ρ(y_w) = ρ(y_l), which
+   pulls the unconditioned model, that guidance compares with, towards the base (weakly, for a small β).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pluralign.data.record import Record
 from pluralign.errors import DataError
 from pluralign.losses.dpo import CDPO, DPO
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
-from pluralign.methods.rated import learn_levels, rated
+from pluralign.methods.rated import check_share, learn_levels, partly_unasked, rated
 from pluralign.policy import Policy
 from pluralign.steering.prompt.levels import PromptLevels
 from pluralign.training.fit import fit
@@ -42,8 +44,13 @@ class Rad:
     """DPO (β = .1) or cDPO"""
     optim: Optim = field(default_factory=lambda: Optim(lr=1e-4, steps=250, batch_size=8))
     """the optimisation (batch_size in prompts, all pairs of each)"""
+    unasked_share: float = 0.1
+    """share of the prompts without a goal, for guidance (paper: 0)"""
     steering: PromptLevels = field(default_factory=lambda: PromptLevels(form="goals"))
     """how goals are written, how weights become goals, and which layers learn to read them"""
+
+    def __post_init__(self) -> None:
+        check_share(self.unasked_share)
 
     def new_steering(self, objectives: Sequence[Objective]) -> PromptLevels:
         """Goals in the prompt."""
@@ -57,6 +64,7 @@ class Rad:
         if not groups:
             raise DataError("no two replies of a prompt are rated differently; rad compares replies of a prompt")
         held_out = relabelled(policy, data.validation) if data.validation else []
+        groups = partly_unasked(groups, self.unasked_share, run.seed)
         source = GroupSource(groups, self.optim.batch_size, run.seed)
         fit(policy, source, self.loss, run.stage("rad"), self.optim, validation_groups(held_out))
         return policy

@@ -27,6 +27,7 @@ def paper() -> Rad:
     """Zhang et al. 2024, for a scale of 1 to 10 (UltraFeedback's overall score); β, lr and an epoch of 64,000 prompts ours."""
     return Rad(
         loss=DPO(beta=0.1),
+        unasked_share=0.0,
         optim=Optim(steps=500, batch_size=128, lr=5e-7, precision="bf16"),
         steering=PromptLevels(form="goals", levels=0, shared_where=None),
     )
