@@ -154,12 +154,12 @@ def _lab_report(policy: Policy, seed: int, temperature: float, split: str, about
     return run.report(policy, f"{policy.lineage.get('method', 'policy')} on the lab", about)
 
 
-def score(source: str | Path, out: str | Path, scorer: str = "lab") -> int:
+def score(source: str | Path, out: str | Path, scorer: str = "lab", device: str = "cpu") -> int:
     """Score a file of records and write it; returns how many. `scorer`: see `recipes.scorer.open_scorer`."""
     from pluralign.data import jsonl
     from pluralign.data.readers.registry import read
 
-    found = open_scorer(scorer)
+    found = open_scorer(scorer, device)
     dataset = read(source)
     kept = [objective for objective in dataset.objectives if objective.name not in {o.name for o in found.objectives}]
     objectives = [*kept, *found.objectives]

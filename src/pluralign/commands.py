@@ -126,11 +126,13 @@ class Score:
     out: Path
     """file of scored records (.jsonl or .jsonl.gz)"""
     scorer: str = "lab"
-    """lab (the exact rules of the lab's six objectives), or module:Class of your own"""
+    """lab (the exact rules of the lab's six objectives), a reward model's folder or run, judge:FILE.json (docs/scorers.md), or module:Class of your own"""
+    device: str = "cpu"
+    """of a reward model, or of a policy that judges: cpu, cuda or cuda:N"""
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
         """How many records were written."""
-        number = api.score(self.data, self.out, self.scorer)
+        number = api.score(self.data, self.out, self.scorer, self.device)
         return {"records": number, "out": str(self.out)}, f"{number} records scored: {self.out}"
 
 

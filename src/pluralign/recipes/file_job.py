@@ -163,7 +163,7 @@ def train(method: Method | str, options: TrainOptions, command: str = "") -> Pol
         data = load_data(options.data, options.reader, options.on_error, *wanted, side=side, by=options.constituents)
         held_out = _held_out(options, data)
         asked = [] if options.prompts is None else load_data(options.prompts).records
-        judge = None if options.scorer is None else open_scorer(options.scorer)
+        judge = None if options.scorer is None else open_scorer(options.scorer, options.device)
         policy = _fresh_policy(built, options, data)
         given = TrainingData(data.records, data.objectives, held_out, asked, judge, scorer_name(options.scorer))
         trained = built.train(policy, given, run)

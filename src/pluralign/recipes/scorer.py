@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pluralign.errors import ConfigError
+from pluralign.errors import ConfigError, RunError
 from pluralign.plugins import load_class
 
 if TYPE_CHECKING:
@@ -13,16 +13,44 @@ if TYPE_CHECKING:
     from pluralign.scorers.contract import Scorer
 
 
-def open_scorer(name: str) -> Scorer:
-    """'lab' or module:Class (called without arguments). Raises ConfigError for another name."""
+def open_scorer(name: str, device: str = "cpu") -> Scorer:
+    """A scorer by its name, on a device:
+
+        lab               the exact rules of the lab's six objectives
+        FOLDER            a reward model, or the run that trained it
+        judge:FILE.json   a language model as a judge (docs/scorers.md), or judge:key=value,key=value
+        module:Class      of your own, called without arguments
+
+    Raises ConfigError for another name, and what the reward model or the judge raises.
+    """
     if name == "lab":
         from pluralign.lab.scoring import ExactScorer
 
         return ExactScorer()
+    if name.startswith("judge:"):
+        from pluralign.recipes.judge_file import open_judge
+
+        return open_judge(name.removeprefix("judge:"), device)
+    if Path(name).is_dir():
+        return _reward_model(Path(name), device)
     if ":" not in name:
-        raise ConfigError(f"unknown scorer {name!r}; known is lab (or module:Class of your own)")
+        raise ConfigError(
+            f"unknown scorer {name!r}: there is no such folder; write lab, a reward model's folder, judge:FILE.json, or "
+            "module:Class of your own"
+        )
     found: Scorer = load_class(name, "")()
     return found
+
+
+def _reward_model(folder: Path, device: str) -> Scorer:
+    from pluralign.reward_model import RewardModel
+
+    inner = folder / RewardModel.folder_name
+    if (folder / "run.json").is_file() and not inner.is_dir():
+        raise RunError(
+            f"the run in {folder} has no reward model: it is not finished (continue it with --resume), or of another method"
+        )
+    return RewardModel.load(inner if inner.is_dir() else folder, device=device)
 
 
 def scorer_name(name: str | None) -> str:
