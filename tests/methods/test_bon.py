@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from pluralign import api, lab
 from pluralign.data.condition import Weights, one_hot
 from pluralign.data.record import Record, Response
 from pluralign.errors import ConfigError, DataError, ModelError
+from pluralign.evaluation.lab_run import LabEvaluation
 from pluralign.methods.bon import Bon
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.darwin import Darwin
+from pluralign.methods.searching import Searching
 from pluralign.policy import Policy
 from pluralign.recipes.file_job import TrainOptions, train
 from pluralign.recipes.registry import recipe
@@ -28,7 +31,7 @@ SHORT = Decoding(max_new_tokens=48)
 ASKED = Weights({"funny": 0.5, "warm": 0.5})
 
 
-def trained(method: Any, folder: Path, prompts: int = 6, resume: bool = False) -> Policy:
+def trained(method: Searching, folder: Path, prompts: int = 6, resume: bool = False) -> Policy:
     policy = Policy.from_base(lab.base_path("nano"), method.new_steering(lab.objectives), lab.objectives)
     data = TrainingData(
         list(lab.prompts("train"))[:prompts], lab.objectives, scorer=lab.ExactScorer(), scorer_name="lab"
@@ -97,6 +100,22 @@ def test_rewriting_runs_to_the_end(tmp_path: Path) -> None:
     assert done[0][0].text
 
 
+def test_a_report_says_that_its_distance_is_not_known(tmp_path: Path) -> None:
+    policy = trained(Bon(scale="range", steering=SearchSteering(num=3)), tmp_path / "run")
+    weights = tuple(map(tuple, np.eye(6).tolist()))
+    how = LabEvaluation(split="validation", one_hot_each=1, sweeps=False, resamples=20, weights=weights)
+    card = how.report(policy, "best of 3")
+    row = card.card.policy
+    assert (row.values["kl_mean"], row.values["efficiency"], row.values["regret"]) == (None, None, None)
+    assert "not known" in row.reasons["kl_mean"]
+    assert (row.values["gain_mean"] or 0.0) > 0.2
+    assert json.dumps(card.to_json(), allow_nan=False)
+
+
+def _given(**options: Any) -> Policy:
+    return Policy.from_base(lab.base_path("nano"), SearchSteering(**options), lab.objectives)
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     policy = Policy.from_base(lab.base_path("nano"), Bon().new_steering(lab.objectives), lab.objectives)
     plain = Policy.from_base(lab.base_path("nano"), NoSteering(), lab.objectives)
@@ -108,5 +127,10 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
             Bon().train(plain, judged, run)
         with pytest.raises(DataError, match="no prompts to measure"):
             Bon().train(policy, judged, run)
+        with pytest.raises(ConfigError, match="takes no spreads"):
+            Bon(scale="range").train(_given(spreads=(1.0,) * 6), judged, run)
+        with pytest.raises(ConfigError, match="leave one out"):
+            Bon().train(_given(scorer="judge:me"), dataclasses.replace(judged, scorer_name="lab"), run)
+        assert Bon().train(_given(spreads=(2.0,) * 6), judged, run).steering.config()["spreads"] == (2.0,) * 6
         with pytest.raises(ConfigError, match="at least 1 prompt"):
             Darwin(num_prompts=0).train(policy, judged, run)

@@ -16,7 +16,7 @@ from pluralign.data.condition import Feedback
 from pluralign.data.objective import Objective
 from pluralign.data.record import Message, Record, user
 from pluralign.errors import ConfigError, DataError
-from pluralign.methods.contract import TrainingData
+from pluralign.methods.contract import TrainingData, as_policy
 from pluralign.methods.opo import Opo
 from pluralign.policy import Policy
 from pluralign.recipes.file_job import TrainOptions, train
@@ -94,6 +94,19 @@ def test_from_the_command_line_to_an_answer(tmp_path: Path) -> None:
     assert policy.logprobs([user("a joke")], ["nice"], [Feedback("kind")]) != policy.logprobs(
         [user("a joke")], ["nice"]
     )
+
+
+def test_the_lab_can_be_asked_by_weights(tmp_path: Path) -> None:
+    """Its model follows no instructions: that every weight is answered is all that is claimed."""
+    from pluralign import lab
+    from pluralign.recipes.registry import recipe
+
+    method = recipe("opo", "lab")
+    policy = Policy.from_base(lab.base_path("nano"), method.new_steering(lab.objectives), lab.objectives)
+    with Run(tmp_path / "run") as run:
+        policy = as_policy(method.train(policy, TrainingData([], lab.objectives, scorer=lab.ExactScorer()), run))
+    text = next(iter(lab.prompts("test"))).messages[0].content
+    assert all(api.sample(policy, [text], steer, max_new_tokens=8)[0] for steer in ("funny=1", "warm=.5,formal=.5"))
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:

@@ -49,21 +49,29 @@ class Searching:
         steering = policy.steering
         if not isinstance(steering, SearchSteering):
             raise ConfigError(f"{self._name} answers by search; make its policy with new_steering")
+        self._check(steering, data.scorer_name)
         steering.choose_by(data.judge(self._name), data.scorer_name)
-        if self.scale == "spread":
+        if self.scale == "spread" and not steering.spreads:
             steering.spreads = self._spreads(policy, data, run)
         log.info("%s: %d candidates, at most %.3f nats from the base", self._name, steering.num, steering.kl_bound)
         return policy
+
+    def _check(self, steering: SearchSteering, name: str) -> None:
+        """Every setting acts or raises (ConfigError)."""
+        if steering.scorer and name and steering.scorer != name:
+            raise ConfigError(f"steering.scorer is {steering.scorer!r} and the scorer given is {name!r}; leave one out")
+        if self.scale == "range" and steering.spreads:
+            raise ConfigError("scale range takes no spreads; leave steering.spreads out, or use scale spread")
+        if min(self.num_prompts, self.replies_per_prompt) < 1:
+            raise ConfigError(
+                f"a spread needs at least 1 prompt and 1 reply of each, got {self.num_prompts}, {self.replies_per_prompt}"
+            )
 
     @property
     def _name(self) -> str:
         return type(self).__name__.lower()
 
     def _spreads(self, policy: Policy, data: TrainingData, run: Run) -> tuple[float, ...]:
-        if min(self.num_prompts, self.replies_per_prompt) < 1:
-            raise ConfigError(
-                f"a spread needs at least 1 prompt and 1 reply of each, got {self.num_prompts}, {self.replies_per_prompt}"
-            )
         prompts = data.questions()[: self.num_prompts]
         if not prompts:
             raise DataError(

@@ -1,6 +1,8 @@
 """Recipes of OPO: every number set; the stores are yours (--stores law.jsonl rules.txt).
 
 default     5 norms, nearest by their words
+lab         what the lab's objectives mean, one norm each; its model follows no instructions, so that it runs to the end and
+            no number is claimed
 paper       5 norms, nearest by hidden states, answers of up to 512 tokens
 """
 
@@ -14,6 +16,14 @@ from pluralign.steering.prompt.norms import PromptNorms
 def default() -> Opo:
     """The defaults."""
     return Opo()
+
+
+def lab() -> Opo:
+    """A store for each objective of the lab."""
+    from pluralign.lab.scoring import OBJECTIVES
+
+    norms = tuple((objective.name, objective.description, "lab", "") for objective in OBJECTIVES)
+    return Opo(num_prompts=0, steering=PromptNorms(norms=norms, num=2))
 
 
 def paper() -> Opo:

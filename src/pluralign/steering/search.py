@@ -51,7 +51,7 @@ class SearchSteering(DeltaSteering):
     scorer: str = ""
     """who judges the candidates, as --scorer names it; kept with the policy, so that it can be opened again"""
     spreads: tuple[float, ...] = ()
-    """deviation of each objective's scores over replies of the base; measured by the method, none uses the ranges"""
+    """deviation of each objective's scores over replies of the base; none: the method measures them, or they are the ranges"""
 
     def __post_init__(self) -> None:
         self.spreads = tuple(self.spreads)
