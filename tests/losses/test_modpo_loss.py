@@ -46,7 +46,9 @@ def test_rewards_that_do_not_tell_the_replies_apart_leave_dpo_with_beta_over_the
 
 def test_a_small_weight_is_not_taken_to_be_smaller_than_the_floor() -> None:
     assert torch.equal(MODPO(weight=0.001)(outputs(), judged(0.1))[0], MODPO(weight=0.05)(outputs(), judged(0.1))[0])
-    assert not torch.equal(MODPO(weight=0.001, floor=0.01)(outputs(), judged(0.1))[0], MODPO()(outputs(), judged(0.1))[0])
+    assert not torch.equal(
+        MODPO(weight=0.001, floor=0.01)(outputs(), judged(0.1))[0], MODPO()(outputs(), judged(0.1))[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,9 @@ def test_a_small_weight_is_not_taken_to_be_smaller_than_the_floor() -> None:
         ((0.0, 1.0), 1, (0.112174, 0.621644, 0.152460, 0.113722)),
     ],
 )
-def test_its_optimum_is_the_weighted_objectives(weights: tuple[float, float], k: int, expected: tuple[float, ...]) -> None:
+def test_its_optimum_is_the_weighted_objectives(
+    weights: tuple[float, float], k: int, expected: tuple[float, ...]
+) -> None:
     """Every pair in both orders, as often as Bradley-Terry of r_k says: π*_w of methods.md F and H (β = .5)."""
     logits = torch.zeros(4, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=300, tolerance_grad=1e-10, line_search_fn="strong_wolfe")

@@ -130,8 +130,14 @@ def test_ppo_trains_one_weighting(tmp_path: Path) -> None:
         (lambda: LogSigmoid(slope=0.0), "slope above 0"),
         (lambda: Ppo(weights="kind:3").new_steering(made_up.OBJECTIVES), "weights are written as"),
         (lambda: Ppo(weights="kind=1 @2").new_steering(made_up.OBJECTIVES), "without a strength"),
-        (lambda: Ppo(steering=FrontSteering(points=((1.0, 0.0),))).new_steering(made_up.OBJECTIVES), "trains one model"),
-        (lambda: morlhf(PPO(), steering=FrontSteering(shared_where="all")).new_steering(made_up.OBJECTIVES), "share the base"),  # fmt: skip
+        (
+            lambda: Ppo(steering=FrontSteering(points=((1.0, 0.0),))).new_steering(made_up.OBJECTIVES),
+            "trains one model",
+        ),
+        (
+            lambda: morlhf(PPO(), steering=FrontSteering(shared_where="all")).new_steering(made_up.OBJECTIVES),
+            "share the base",
+        ),  # fmt: skip
     ],
 )
 def test_settings_act_or_raise(make: Any, says: str) -> None:

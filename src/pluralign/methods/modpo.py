@@ -31,6 +31,7 @@ from pluralign.data.record import Record
 from pluralign.data.scaling import rescaled
 from pluralign.errors import ConfigError, DataError
 from pluralign.losses.modpo import MODPO
+from pluralign.losses.outputs import check_positive
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
 from pluralign.methods.fronts import equal_start, train_points, with_points
 from pluralign.methods.online import Array, rewards, weighed
@@ -70,8 +71,7 @@ class Modpo:
     def __post_init__(self) -> None:
         if self.loss.weight != 1.0:
             raise ConfigError("modpo sets loss.weight at every point; leave it at 1")
-        if not 0 < self.unit < float("inf"):
-            raise ConfigError(f"unit must be a finite number above 0, got {self.unit}")
+        check_positive("modpo", unit=self.unit)
         if self.unit != 1.0 and self.margins == "experts":
             raise ConfigError("unit makes rewards of scores, and margins=experts has rewards already: leave it at 1")
 
@@ -113,22 +113,15 @@ class Modpo:
             own = condition.one_hot(data.objectives[i].name)
             asked = own if own in trained else trained[0]  # a model that the front does not keep needs a place too
             policy.load_steering_state(start)
-            self._fit(policy, data, run, asked, alone, found)
+            self._fit(policy, data, run, asked, alone, found, "")
             said = [replace(r, responses=tuple(replace(y, condition=asked) for y in r.responses)) for r in records]
             for values, rho in zip(found, log_ratios(policy, said), strict=True):
                 values[:, i] = self.loss.beta * np.array(rho)
         return found
 
     def _fit(
-        self,
-        policy: Policy,
-        data: TrainingData,
-        run: Run,
-        asked: Weights,
-        w: Array,
-        margins: Sequence[Array],
-        name: str = "",
-    ) -> None:
+        self, policy: Policy, data: TrainingData, run: Run, asked: Weights, w: Array, margins: Sequence[Array], name: str
+    ) -> None:  # fmt: skip
         """The model of the weights w [K] in the place of `asked`."""
         alone = np.count_nonzero(w) == 1
         k = names(data.objectives).index(self.objective) if self.objective and not alone else int(w.argmax())
@@ -140,9 +133,8 @@ class Modpo:
         if not train:
             raise DataError(f"no pair of replies differs on {chosen.name!r}; check its scores or comparisons")
         stage = run.stage(f"expert-{chosen.name}" if alone else name)
-        loss = replace(self.loss, weight=float(w[k]))
         source = GroupSource(train, self.optim.batch_size, run.seed)
-        fit(policy, source, loss, stage, self.optim, validation_groups(held_out))
+        fit(policy, source, replace(self.loss, weight=float(w[k])), stage, self.optim, validation_groups(held_out))
 
 
 def _pairs(record: Record, objective: Objective, asked: Weights, worth: Array) -> list[Group]:

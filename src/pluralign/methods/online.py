@@ -195,6 +195,14 @@ def _mean(values: Sequence[Array]) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
+def column_means(values: Sequence[Array]) -> Array:
+    """[K]: the mean of each column over rewards [N, K] per record, of what is known; NaN where nothing is."""
+    table = np.concatenate(values)
+    known = ~np.isnan(table)
+    total = np.where(known, table, 0.0).sum(0)
+    return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
+
+
 def weighted_groups(records: Sequence[Record], advantages: Sequence[Array]) -> list[Group]:
     """A group of every record: its replies under the condition they were drawn under, each with its advantage.
 

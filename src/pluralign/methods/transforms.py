@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import log_expit
 
 from pluralign.errors import ConfigError
 from pluralign.methods.online import Array
@@ -32,4 +33,4 @@ class LogSigmoid:
 
     def __call__(self, rewards: Array) -> Array:
         """u of standardised rewards [N, K], each below 0; NaN stays."""
-        return -np.logaddexp(0.0, -self.slope * (np.asarray(rewards) - self.reference))
+        return np.asarray(log_expit(self.slope * (np.asarray(rewards) - self.reference)))
