@@ -22,6 +22,7 @@ from pluralign.methods.searching import Searching
 from pluralign.policy import Policy
 from pluralign.recipes.file_job import TrainOptions, train
 from pluralign.recipes.registry import recipe
+from pluralign.recipes.scorer import scorer_name
 from pluralign.sampling.local import Decoding, complete
 from pluralign.steering.none import NoSteering
 from pluralign.steering.search import SearchSteering
@@ -88,6 +89,15 @@ def test_a_run_from_files_opens_its_scorer_again(tmp_path: Path, method: str) ->
     assert [len(each) for each in replies] == [2] and all(replies[0])
     with pytest.raises(ModelError, match="choose_by"):
         api.sample(Policy.load(tmp_path / "run" / "policy"), [text], one_hot("funny"))
+
+
+def test_a_scorer_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reward").mkdir()
+    (tmp_path / "judge.json").touch()
+    given = [None, "lab", "my:Scorer", "reward", "judge:judge.json", "judge:model=x"]
+    kept = ["", "lab", "my:Scorer", f"{tmp_path}/reward", f"judge:{tmp_path}/judge.json", "judge:model=x"]
+    assert [scorer_name(name) for name in given] == kept
 
 
 def test_rewriting_runs_to_the_end(tmp_path: Path) -> None:

@@ -54,8 +54,12 @@ def _reward_model(folder: Path, device: str) -> Scorer:
 
 
 def scorer_name(name: str | None) -> str:
-    """The name as a policy keeps it: a folder by its whole path, so that it is found from anywhere."""
-    return str(Path(name).resolve()) if name and Path(name).is_dir() else name or ""
+    """The name as a policy keeps it: a folder or a judge's file by its whole path, so that it is found from anywhere."""
+    if not name or name == "lab":
+        return name or ""
+    kind = "judge:" if name.startswith("judge:") else ""
+    path = Path(name.removeprefix(kind))
+    return f"{kind}{path.resolve()}" if path.exists() else name
 
 
 def give_judge(policy: Policy) -> Policy:
@@ -63,5 +67,5 @@ def give_judge(policy: Policy) -> Policy:
     from pluralign.steering.search import SearchSteering
 
     if isinstance(policy.steering, SearchSteering) and policy.steering.scorer:
-        policy.steering.choose_by(open_scorer(policy.steering.scorer))
+        policy.steering.choose_by(open_scorer(policy.steering.scorer, str(policy.device)))
     return policy
