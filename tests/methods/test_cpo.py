@@ -26,7 +26,7 @@ from pluralign.training.run import Run
 
 OBJECTIVES = (Objective("good", low=0, high=4), Objective("safe", low=0, high=4), Objective("cost", low=0, high=8, direction="lower"))  # fmt: skip
 ROWS = np.array([[4.0, 1.0, 0.0], [2.0, 2.0, 8.0], [0.0, 4.0, 4.0]])
-OPTIM = Optim(steps=40, batch_size=8, lr=1e-2, warmup=2)
+OPTIM = Optim(steps=25, batch_size=8, lr=1e-2, warmup=2)
 
 
 def test_the_score_by_hand() -> None:

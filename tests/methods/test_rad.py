@@ -23,7 +23,7 @@ from pluralign.steering.prompt.levels import PromptLevels
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
-OPTIM = Optim(steps=40, batch_size=4, lr=1e-2, warmup=2)
+OPTIM = Optim(steps=25, batch_size=4, lr=1e-2, warmup=2)
 KIND, BRIEF = "kind nice good kind nice", "joke"
 PAIR = (Response(KIND, scores={"kind": 4.0, "brief": 2.0}), Response(BRIEF, scores={"kind": 0.0, "brief": 8.0}))
 RECORDS = [Record(user(prompt), PAIR) for prompt in ("tell me a joke", "a joke please", "joke now")]

@@ -105,7 +105,7 @@ def test_the_attribute_model_rates_what_is_imitated(kind: Any, tmp_path: Path) -
         )
         for n, r in enumerate(made_up.scored(12))
     ]
-    optim = Optim(steps=80, batch_size=4, lr=1e-2, head_lr=3e-2, warmup=1)
+    optim = Optim(steps=30, batch_size=4, lr=1e-2, head_lr=3e-2, warmup=1)
     method = Steerlm(attribute_model=kind, attribute_optim=optim, optim=FEW)
     policy = train(method, tmp_path / "run", some)
     assert sum(policy.steering.counts) == 36  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ def test_the_attribute_model_rates_what_is_imitated(kind: Any, tmp_path: Path) -
 
 
 ROUNDS = Steerlm(
-    optim=OPTIM, attribute_model="none", rounds=2, replies_per_prompt=2, decoding=Decoding(max_new_tokens=6), round_optim=FEW
+    optim=dataclasses.replace(OPTIM, steps=10), attribute_model="none", rounds=2, replies_per_prompt=2, decoding=Decoding(max_new_tokens=6), round_optim=FEW
 )  # fmt: skip
 
 
@@ -140,7 +140,15 @@ def test_wishes_are_ratings_that_replies_have() -> None:
     assert drawn == wishes(policy, 20, [0, 1]) != wishes(policy, 20, [0, 2])
 
 
-@pytest.mark.parametrize("wrong", [{"unasked_share": 1.0}, {"rounds": -1}, {"replies_per_prompt": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"unasked_share": 1.0},
+        {"rounds": -1},
+        {"replies_per_prompt": 0},
+        {"attribute_model": "none", "attribute_trunk": "full"},
+    ],
+)
 def test_settings_that_cannot_act_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Steerlm(**wrong)

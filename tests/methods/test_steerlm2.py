@@ -109,7 +109,14 @@ def test_the_attribute_model_rates_its_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"iterations": 0}, {"replies_per_prompt": 1}, {"concentration": 0.0}, {"unasked_share": -0.1}]
+    "wrong",
+    [
+        {"iterations": 0},
+        {"replies_per_prompt": 1},
+        {"concentration": 0.0},
+        {"unasked_share": -0.1},
+        {"attribute_model": "none", "attribute_trunk": "all"},
+    ],
 )
 def test_settings_that_cannot_act_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -123,7 +123,14 @@ def test_only_the_reply_is_learnt() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"levels": 1}, {"levels": -1}, {"rarity": -0.5}, {"counts": (1,)}, {"seen": ("help:1",), "counts": (0,)}],
+    [
+        {"levels": 1},
+        {"levels": -1},
+        {"rarity": -0.5},
+        {"rarity": 0.1, "rule": "share"},
+        {"counts": (1,)},
+        {"seen": ("help:1",), "counts": (0,)},
+    ],
 )
 def test_settings_that_cannot_act_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -108,6 +108,12 @@ def check_share(share: float) -> None:
         raise ConfigError(f"unasked_share must be in [0, 1), got {share}")
 
 
+def check_attributes(kind: AttributeKind, trunk: Trunk) -> None:
+    """Raise ConfigError for a trunk of no attribute model."""
+    if kind == "none" and trunk != "attention":
+        raise ConfigError(f"attribute_trunk={trunk} acts on an attribute model only; choose regression or classes")
+
+
 def wishes(policy: Policy, num: int, seed: Sequence[int]) -> list[Condition]:
     """High ratings to ask for, one for each of `num` prompts: what the steering makes of drawn weights."""
     drawn = simplex.draw(np.random.default_rng(seed), num, policy.num_objectives)

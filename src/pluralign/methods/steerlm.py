@@ -23,7 +23,15 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.sft import SFT
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.rated import AttributeKind, attributes, check_share, imitate, learn_levels, wishes
+from pluralign.methods.rated import (
+    AttributeKind,
+    attributes,
+    check_attributes,
+    check_share,
+    imitate,
+    learn_levels,
+    wishes,
+)
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.sampling.pool import rollout
@@ -55,16 +63,17 @@ class Steerlm:
     rounds: int = 0
     """bootstrapping rounds (paper: 0 or 1)"""
     replies_per_prompt: int = 4
-    """replies to every prompt in a round"""
+    """replies to every prompt in a round (rounds > 0 only)"""
     decoding: Decoding = field(default_factory=Decoding)
-    """how replies of a round are drawn"""
+    """how replies of a round are drawn (rounds > 0 only)"""
     round_optim: Optim = field(default_factory=lambda: Optim(lr=1e-4, steps=200, batch_size=8))
-    """of every round"""
+    """of every round (rounds > 0 only)"""
     steering: PromptLevels = field(default_factory=PromptLevels)
     """how ratings are written, how weights become ratings, and which layers learn to read them"""
 
     def __post_init__(self) -> None:
         check_share(self.unasked_share)
+        check_attributes(self.attribute_model, self.attribute_trunk)
         if self.rounds < 0 or self.replies_per_prompt < 1:
             raise ConfigError(f"rounds from 0 of at least 1 reply, got {self.rounds} and {self.replies_per_prompt}")
 

@@ -28,7 +28,16 @@ from pluralign.errors import ConfigError, DataError
 from pluralign.losses.sft import SFT
 from pluralign.losses.steerlm2 import PosteriorKL
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.rated import AttributeKind, attributes, check_share, imitate, learn_levels, levels_of, wishes
+from pluralign.methods.rated import (
+    AttributeKind,
+    attributes,
+    check_attributes,
+    check_share,
+    imitate,
+    learn_levels,
+    levels_of,
+    wishes,
+)
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.sampling.on_policy import log_ratios
@@ -75,6 +84,7 @@ class Steerlm2:
 
     def __post_init__(self) -> None:
         check_share(self.unasked_share)
+        check_attributes(self.attribute_model, self.attribute_trunk)
         if self.iterations < 1 or self.replies_per_prompt < 2:
             raise ConfigError(f"at least 1 iteration of 2 replies, got {self.iterations} and {self.replies_per_prompt}")
         if not 0 < self.concentration < float("inf"):

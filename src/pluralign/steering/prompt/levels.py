@@ -59,6 +59,8 @@ class PromptLevels(TextSteering):
             raise ConfigError(f"levels is 0 (whole numbers of the data's units) or at least 2, got {self.levels}")
         if not 0 <= self.rarity < math.inf:
             raise ConfigError(f"rarity is a finite number from 0, got {self.rarity}")
+        if self.rarity and self.rule != "seen":
+            raise ConfigError("rarity acts on rule=seen only; leave it at 0, or choose that rule")
         if self.counts and (len(self.counts) != len(self.seen) or min(self.counts) < 1):
             raise ConfigError(f"counts has a number above 0 for each of the {len(self.seen)} strings in seen")
 
