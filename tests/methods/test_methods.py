@@ -16,6 +16,7 @@ from pluralign.data.record import user
 from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import Method
 from pluralign.methods.dpo import Dpo
+from pluralign.methods.rounds import Rounds
 from pluralign.methods.sft import Sft
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
@@ -36,6 +37,9 @@ EXTRA["steerlm2"] = {
     "decoding": Decoding(max_new_tokens=40),
 }
 EXTRA["cpo"] = {"sft_optim": SHORT}
+
+DRAWN = Rounds(num=1, prompts=3, replies=2, from_data=True, decoding=Decoding(max_new_tokens=6))
+EXTRA |= {"alt": {"epochs": None, "rounds": DRAWN}, "quark": {"rounds": DRAWN}, "hindsight": {"epochs": None}}
 
 
 @pytest.fixture(scope="module")

@@ -117,8 +117,8 @@ def worth(table: Levelled, support: int) -> tuple[list[Said], Array]:
     weights best (of many drawn ones).
     """
     known = table.scores if len(table.replies) else np.zeros((0, table.scores.shape[1]))
-    with np.errstate(invalid="ignore"):
-        overall = np.nan_to_num(np.array([np.mean(column[~np.isnan(column)]) for column in known.T]), nan=0.5)
+    there = ~np.isnan(known)
+    overall = np.where(there.any(0), np.nansum(known, axis=0) / np.maximum(there.sum(0), 1), 0.5)
     scores = np.where(np.isnan(known), overall, known)
     singles = [
         each for axis in range(len(table.axes)) for each in _phrases(table, (axis,), scores, overall, 1, support)
