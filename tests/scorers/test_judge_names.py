@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from pluralign import api
 from pluralign.data import jsonl
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record, Response, user
-from pluralign.errors import ConfigError, DataError
+from pluralign.errors import ConfigError, DataError, RunError
 from pluralign.recipes.judge_file import open_judge
 from pluralign.recipes.scorer import open_scorer
+from pluralign.sampling.pool import scored
 from pluralign.steering.none import NoSteering
 
+ROOT = Path(__file__).parents[2]
 KIND = Objective("kind", "friendly", 0, 4)
 
 
@@ -96,3 +100,36 @@ def test_a_file_that_is_no_judge(tmp_path: Path):
         open_judge(str(tmp_path / "judge.json"))
     with pytest.raises(DataError, match="cannot be read"):
         open_judge(str(tmp_path / "none.json"))
+
+
+JUDGES = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "scorers.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("place", range(len(JUDGES)))
+def test_the_judges_of_the_page_open(place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JUDGE_KEY", "secret-word")
+    (tmp_path / "judge.json").write_text(JUDGES[place])
+    judge = open_scorer(f"judge:{tmp_path / 'judge.json'}")
+    assert judge.objectives
+
+
+def test_a_judge_that_stops_in_between_goes_on(tmp_path: Path):
+    """The pool keeps what was judged; a second call asks for the rest only (methods in rounds rely on it)."""
+    records = [replace(record(f"reply {n}"), id=str(n)) for n in range(6)]
+    with serving(always_three, faults=()) as server:
+        text = f"form=ratings,objectives=kind,base_url={server.url},model=m,retries=0,concurrency=1,wait=0"
+
+        def rate(body: dict[str, Any]) -> str:
+            server.always = 500 if len(server.bodies) == 4 else None
+            return "3"
+
+        server.rule = rate
+        with pytest.raises(RunError, match="no answer"):
+            scored(tmp_path / "scored.jsonl", records, open_judge(text), (KIND,))
+        server.always = None
+        server.rule = always_three
+        before = len(server.bodies)
+        found = scored(tmp_path / "scored.jsonl", records, open_judge(text), (KIND,))
+        assert [r.responses[0].scores for r in found] == [{"kind": 3.0}] * 6
+        assert [r.id for r in found] == list("012345")
+        assert len(server.bodies) - before == 2
