@@ -23,6 +23,7 @@ from pluralign.methods.steerlm2 import Steerlm2
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.sampling.on_policy import log_ratios
+from pluralign.training.batching import collate
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
@@ -84,6 +85,10 @@ def test_weights_of_samples_are_those_of_the_posterior(tmp_path: Path) -> None:
         assert values == pytest.approx((fit + p - q, q), abs=1e-4)
     rho = log_ratios(policy, [Record(user("a joke"), tuple(replies))])[0]
     assert rho == pytest.approx((own - base).tolist(), abs=1e-4)
+    # at θ = Q' all b' are equal, and L = KL(w' ‖ uniform), also where the head and the loss are one
+    shares = torch.tensor([values[0] for values in group.values]).softmax(0)
+    _, losses, _ = policy.losses(collate(policy, [group]), METHOD.loss)
+    assert losses.tolist() == pytest.approx([float((shares * (2 * shares).log()).sum())] * 4, abs=1e-4)
     with pytest.raises(DataError, match="every reply was cut off"):
         METHOD.weighted(policy, [Record(user("a joke"), (cut, cut))])
 
