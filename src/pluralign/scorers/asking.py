@@ -72,22 +72,22 @@ class Remembered:
         """See `Ask`; an answer is on the disk before it is handed out. Raises StorageError."""
         keys = [self._key(question) for question in questions]
         new = {key: question for key, question in zip(keys, questions, strict=True) if key not in self._known}
-        refused: set[str] = set()
+        done: set[str] = set()
         with closing(self.ask.answers(list(new.values()))) as answers:
-            waiting = iter(new)
+            told = zip(new, answers, strict=True)
             for key in keys:
-                while key not in self._known and key not in refused:
-                    asked, answer = next(waiting), next(answers)
-                    if answer is None:
-                        refused.add(asked)
-                    else:
-                        self._keep(asked, answer)
+                while key not in self._known and key not in done:
+                    asked, answer = next(told)
+                    done.add(asked)
+                    self._keep(asked, answer)
                 yield self._known.get(key)
 
     def _key(self, question: Question) -> str:
         return fingerprint(self.name, asdict(question))
 
-    def _keep(self, key: str, answer: str) -> None:
+    def _keep(self, key: str, answer: str | None) -> None:
+        if answer is None:
+            return
         self._known[key] = answer
         if self.path is not None:
             line = json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n"
