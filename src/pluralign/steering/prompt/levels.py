@@ -17,7 +17,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import lru_cache
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -121,20 +122,35 @@ class PromptLevels(TextSteering):
         return found
 
     def _best(self, weights: Array, objectives: Sequence[Objective]) -> dict[str, int]:
-        ratings = [{name: int(level) for name, level in parse(text).items()} for text in self.seen]
-        counts = np.array(self.counts or [1] * len(ratings), dtype=np.float64)
-        parts = np.stack([self._parts(each, objectives) for each in ratings])
-        mean = np.nansum(parts * counts[:, None], 0) / np.maximum((~np.isnan(parts) * counts[:, None]).sum(0), 1)
-        value = np.where(np.isnan(parts), mean, parts) @ weights + self.rarity * np.log(counts / counts.sum())
-        return ratings[int(np.argmax(value.round(9)))]  # the first of equals is the most frequent
-
-    def _parts(self, ratings: Mapping[str, int], objectives: Sequence[Objective]) -> Array:
-        """Levels [K] as parts of their ranges, more is better; NaN where missing."""
-        scores = [score_of(ratings[o.name], o, self.levels) if o.name in ratings else math.nan for o in objectives]
-        low, high = (np.array([getattr(each, end) for each in objectives]) for end in ("low", "high"))
-        parts: Array = (np.array(scores) - low) / (high - low) * direction_signs(objectives)
-        return parts
+        table = _table(self.seen, self.counts, self.levels, tuple(objectives))
+        value = table.parts @ weights + self.rarity * table.log_share
+        return dict(table.ratings[int(np.argmax(value.round(9)))])  # the first of equals is the most frequent
 
     @staticmethod
     def _by_name(objectives: Sequence[Objective]) -> dict[str, Objective]:
         return {objective.name: objective for objective in objectives}
+
+
+class _Table(NamedTuple):
+    """What was seen: ratings, their levels as parts of the range [N, K], more is better, and log frequencies [N]."""
+
+    ratings: list[dict[str, int]]
+    parts: Array
+    log_share: Array
+
+
+@lru_cache(maxsize=16)  # every request asks
+def _table(seen: tuple[str, ...], counts: tuple[int, ...], levels: int, objectives: tuple[Objective, ...]) -> _Table:
+    ratings = [{name: int(level) for name, level in parse(text).items()} for text in seen]
+    number = np.array(counts or [1] * len(ratings), dtype=np.float64)
+    parts = np.stack([_parts(each, objectives, levels) for each in ratings])
+    known = ~np.isnan(parts) * number[:, None]
+    mean = np.nansum(parts * number[:, None], 0) / np.maximum(known.sum(0), 1)
+    return _Table(ratings, np.where(np.isnan(parts), mean, parts), np.log(number / number.sum()))
+
+
+def _parts(ratings: Mapping[str, int], objectives: Sequence[Objective], levels: int) -> Array:
+    scores = [score_of(ratings[o.name], o, levels) if o.name in ratings else math.nan for o in objectives]
+    low, high = (np.array([getattr(each, end) for each in objectives]) for end in ("low", "high"))
+    parts: Array = (np.array(scores) - low) / (high - low) * direction_signs(objectives)
+    return parts
