@@ -137,8 +137,9 @@ def test_how_a_distribution_is_read(tmp_path: Path):
     assert table(list(first.score(record)))[0].tolist() == [0.0, 0.0]
 
 
-def test_a_reply_that_does_not_fit_gets_no_score(tmp_path: Path):
-    reward = trained(tmp_path / "run", made_up.scored(4), optim=replace(OPTIM, steps=1))
+@pytest.mark.parametrize("options", [{}, {"kind": "classes"}, {"kind": "classes", "reading": "argmax"}], ids=str)
+def test_a_reply_that_does_not_fit_gets_no_score(options: dict[str, str], tmp_path: Path):
+    reward = trained(tmp_path / "run", made_up.scored(4), optim=replace(OPTIM, steps=1), **options)
     reward.encoder.max_length = 8
     long = Response(" ".join(["good"] * 30), scores={"kind": 1.0, "other": 2.0})
     cut = Response("", finished=False)
@@ -166,6 +167,17 @@ def test_the_policy_stays_as_it_is(tmp_path: Path):
     after = policy.model.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("trunk", ["attention", "full"])
+def test_recomputed_activations_give_the_same_model(trunk: str, tmp_path: Path):
+    records, unseen = made_up.scored(8), made_up.scored(4, seed=1)
+    scores = [
+        table(list(trained(tmp_path / f"{again}", records, trunk=trunk, optim=how).score(unseen)))
+        for again in (False, True)
+        for how in [replace(OPTIM, steps=3, gradient_checkpointing=again)]
+    ]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["regression", "bt"])
