@@ -1,18 +1,23 @@
-"""Log-probabilities of responses where several rows answer one request together, token by token (`steering/mixture.py`).
+"""Log-probabilities of responses where several rows answer one request together, token by token: mixtures, guidance
+(`steering/mixture.py`, `text.py`), and other models that stand beside the policy's own (`steering/proxy.py`).
 
-Letters: N requests, M rows (members of requests, those of a request one after another), V vocabulary.
+Letters: N requests, M rows (members of requests, those of a request one after another, the policy's own before its
+helpers'), V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from pluralign.logprobs import pad
+from pluralign.data.condition import Condition
+from pluralign.data.record import Message
+from pluralign.errors import ModelError
+from pluralign.logprobs import pad, sequence_logprobs
 from pluralign.sharing import read
 
 if TYPE_CHECKING:
@@ -23,62 +28,131 @@ TOKENS = 4096
 """Response tokens, counted once for every member, whose log-probabilities [tokens, V] are held at a time."""
 
 
-@torch.no_grad()
-def mixed_logprobs(
-    policy: Policy,
-    pairs: Sequence[Pair],
-    coefficients: Tensor,
-    shares: Sequence[float],
-    owners: Sequence[int],
-    progress: Callable[[int], None] | None = None,
-) -> Tensor:
-    """log π(y|x) [N] in nats, each token drawn from the members' combined and renormalised distribution.
+class Member(NamedTuple):
+    """One row of a request: the `model` that reads it (0 the policy's, n its n-th helper's), what it is asked there,
+    and its share in the sum of log-probabilities."""
 
-    `pairs` (prompt ids, response ids), coefficients [M, C] and `shares` belong to the rows; `owners` [M], ascending, says
-    which request a row answers. The members of a request have the same response; their prompts may differ.
+    model: int
+    condition: Condition | None
+    share: float
+
+
+class Row(NamedTuple):
+    """A member with its (prompt ids, response ids), and the number of its request."""
+
+    member: Member
+    pair: Pair
+    owner: int
+
+
+def members_of(policy: Policy, condition: Condition | None) -> list[Member]:
+    """Everybody who answers under a condition: the policy's own members, then its helpers'. ModelError without these."""
+    own = [Member(0, *member) for member in policy.steering.members(condition)]
+    helpers = policy.steering.helpers(condition)
+    if any(place >= len(policy.helpers) for place, _, _ in helpers):
+        raise ModelError(
+            f"'{condition}' is answered with other models beside this one, and they are not here; train the policy "
+            "(proxy, contrastive), or give it the models (policy.assist)"
+        )
+    return own + [Member(place + 1, asked, share) for place, asked, share in helpers]
+
+
+def rows_of(
+    policy: Policy,
+    messages: Sequence[Message],
+    response: str,
+    condition: Condition | None,
+    owner: int = 0,
+    finished: bool = True,
+) -> list[Row] | None:
+    """The rows that a request needs, each written and encoded as its own model reads it; None where one does not fit."""
+    rows = []
+    for member in members_of(policy, condition):
+        model = policy.models[member.model]
+        pair = model.encoder.pair(model.steering.write(messages, member.condition), response, finished)
+        if pair is None:
+            return None
+        rows.append(Row(member, pair, owner))
+    return rows
+
+
+def all_rows(
+    policy: Policy,
+    prompts: Sequence[Sequence[Message]],
+    responses: Sequence[str],
+    conditions: Sequence[Condition | None],
+) -> list[Row]:
+    """The rows of requests numbered from 0; ModelError where a response does not fit."""
+    rows: list[Row] = []
+    for place, (messages, response, condition) in enumerate(zip(prompts, responses, conditions, strict=True)):
+        found = rows_of(policy, messages, response, condition, place)
+        if found is None:
+            raise ModelError(f"a response does not fit max_length={policy.encoder.max_length}: {response[:60]!r}...")
+        rows += found
+    return rows
+
+
+@torch.no_grad()
+def logprobs_of(policy: Policy, rows: Sequence[Row], progress: Callable[[int], None] | None = None) -> Tensor:
+    """log π(y|x) [N] in nats of the requests that the rows belong to (owners ascending from 0), float32.
+
+    A request of several members: each token from their combined and renormalised distribution. `progress` is told the
+    rows done.
     """
-    result = torch.zeros(owners[-1] + 1 if owners else 0)
-    for rows in _batches(pairs, owners):
-        own = [owners[row] for row in rows]
-        result[own[0] : own[-1] + 1] = _combined(policy, [pairs[row] for row in rows], coefficients[rows],
-                                                 torch.tensor([shares[row] for row in rows]), own)  # fmt: skip
+    if [row.owner for row in rows] == list(range(len(rows))) and all(r.member[::2] == (0, 1.0) for r in rows):
+        coefficients = policy.coefficients([row.member.condition for row in rows])
+        return sequence_logprobs(policy, [row.pair for row in rows], coefficients[:, None], progress)[:, 0]
+    result = torch.zeros(rows[-1].owner + 1)
+    for batch in _batches(rows):
+        result[batch[0].owner : batch[-1].owner + 1] = _combined(policy, batch)
         if progress:
-            progress(len(rows))
+            progress(len(batch))
     return result
 
 
-def _batches(pairs: Sequence[Pair], owners: Sequence[int]) -> Iterator[list[int]]:
+def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
     """Rows of whole requests, as many as have room."""
-    batch: list[int] = []
+    batch: list[Row] = []
     tokens = 0
-    for _, group in groupby(range(len(owners)), key=owners.__getitem__):
-        rows = list(group)
-        size = sum(len(pairs[row][1]) for row in rows)
+    for _, group in groupby(rows, key=lambda row: row.owner):
+        request = list(group)
+        size = sum(len(row.pair[1]) for row in request)
         if batch and tokens + size > TOKENS:
             yield batch
             batch, tokens = [], 0
-        batch, tokens = batch + rows, tokens + size
+        batch, tokens = batch + request, tokens + size
     if batch:
         yield batch
 
 
-def _combined(
-    policy: Policy, pairs: Sequence[Pair], coefficients: Tensor, shares: Tensor, owners: Sequence[int]
-) -> Tensor:
-    input_ids, mask = pad(pairs, policy.device)
-    rows, columns = mask[:, 1:].nonzero(as_tuple=True)
-    found = read(policy, input_ids, mask, coefficients)  # states, or logits where the head is not known
-    logits = policy.head.logits(found, coefficients[rows]) if policy.fused else found
-    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
-    own = torch.tensor([numbers[owner] for owner in owners], device=rows.device)
-    first = torch.tensor([owners.index(owner) for owner in numbers], device=rows.device)
-    lengths = torch.tensor([len(response) for _, response in pairs], device=rows.device)
-    starts = lengths.cumsum(0) - lengths  # where a row's tokens begin
-    places = lengths[first].cumsum(0) - lengths[first]  # where a request's do
-    slots = places[own[rows]] + torch.arange(len(rows), device=rows.device) - starts[rows]
-    num = int(lengths[first].sum())
-    mixed = policy.steering.combine(logits.float().log_softmax(-1), shares.to(rows.device)[rows], slots, num)
-    targets = input_ids[rows, columns + 1].new_zeros(num).index_put((slots,), input_ids[rows, columns + 1])
+def _combined(policy: Policy, rows: Sequence[Row]) -> Tensor:
+    """log π(y|x) of the requests of some rows."""
+    responses = {row.owner: row.pair[1] for row in rows}
+    device = policy.device
+    lengths = torch.tensor([len(ids) for ids in responses.values()], device=device)
+    starts = dict(zip(responses, (lengths.cumsum(0) - lengths).tolist(), strict=True))  # where a request's tokens begin
+    found, shares, slots = [], [], []
+    for place, model in enumerate(policy.models):
+        own = [row for row in rows if row.member.model == place]
+        if own:
+            found.append(_token_logprobs(model, own))
+            shares += [row.member.share for row in own for _ in row.pair[1]]
+            slots += [starts[row.owner] + token for row in own for token in range(len(row.pair[1]))]
+    width = min(logprobs.shape[1] for logprobs in found)  # vocabularies are one, but may be padded differently
+    stacked = torch.cat([logprobs[:, :width].to(device) for logprobs in found])
+    number = torch.tensor(slots, device=device)
+    mixed = policy.steering.combine(stacked, torch.tensor(shares, device=device), number, int(lengths.sum()))
+    targets = torch.tensor([token for ids in responses.values() for token in ids], device=device)
     tokens = mixed.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-    owner = torch.arange(len(first), device=rows.device).repeat_interleave(lengths[first])
-    return tokens.new_zeros(len(first)).index_add(0, owner, tokens).float().cpu()
+    owner = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
+    return tokens.new_zeros(len(lengths)).index_add(0, owner, tokens).float().cpu()
+
+
+def _token_logprobs(model: Policy, rows: Sequence[Row]) -> Tensor:
+    """log p [tokens, V] at the response tokens of one model's rows, row after row."""
+    input_ids, mask = pad([row.pair for row in rows], model.device)
+    coefficients = model.coefficients([row.member.condition for row in rows])
+    found = read(model, input_ids, mask, coefficients)  # states, or logits where the head is not known
+    places = mask[:, 1:].nonzero(as_tuple=True)[0]
+    logits = model.head.logits(found, coefficients[places]) if model.fused else found
+    return logits.float().log_softmax(-1)

@@ -3,6 +3,7 @@
     policy.json             format_version, steering, objectives, bounds, encoder, lineage
     base/                   the base model and its tokenizer, a plain Hugging Face folder
     steering.safetensors    the changes
+    helpers/N               the policies whose models answer beside this one's, if any
 
 Letters: R rows, L conditions of a row, K objectives, D changes, C = D + 2 coefficients, T tokens.
 """
@@ -68,6 +69,7 @@ class Policy:
                 "%s does something after its head that we do not know; using its own logits", type(model).__name__
             )
         self._kept: Policy | None = None
+        self.helpers: tuple[Policy, ...] = ()
         self.sharing = trial.sharing_of(model, steering, self.num_changes, self.fused)
 
     # -- making one ------------------------------------------------------------------------------------------------
@@ -106,6 +108,7 @@ class Policy:
             encoder = Encoder(tokenizer, **about.encoder)
             policy = cls(model, encoder, about.steering, about.objectives, about.bounds, about.lineage)
             load_deltas(model, tensors)
+            policy.assist(*(cls.load(each, dtype=dtype, device=device) for each in policy_folder.helpers(folder)))
         return policy
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
@@ -128,6 +131,19 @@ class Policy:
     def device(self) -> torch.device:
         """Where the model lives."""
         return self.model.get_input_embeddings().weight.device
+
+    @property
+    def models(self) -> tuple[Policy, ...]:
+        """This policy, and the others whose models answer beside its own (`assist`)."""
+        return (self, *self.helpers)
+
+    def assist(self, *helpers: Policy) -> None:
+        """Let other policies' models answer beside this one's, as the steering says; saved with the policy.
+
+        Raises ModelError unless they read the same tokens.
+        """
+        policy_folder.check_vocabulary(self, helpers)
+        self.helpers = helpers
 
     def fingerprint(self) -> str:
         """Identity of the base weights, template and vocabulary (what reference log-probabilities depend on)."""
@@ -225,20 +241,7 @@ class Policy:
                 f"one prompt and one condition per response: got {len(prompts)} prompts, {len(responses)} responses and "
                 f"{len(asked)} conditions"
             )
-        found = [(place, *member) for place, each in enumerate(asked) for member in self.steering.members(each)]
-        owners, rows, shares = map(list, zip(*found, strict=True)) if found else ([], [], [])
-        pairs = []
-        for place, condition in zip(owners, rows, strict=True):
-            pair = self.encoder.pair(self.steering.write(prompts[place], condition), responses[place])
-            if pair is None:
-                raise ModelError(
-                    f"a response does not fit max_length={self.encoder.max_length}: {responses[place][:60]!r}..."
-                )
-            pairs.append(pair)
-        coefficients = self.coefficients(rows)
-        if len(rows) == len(asked) and all(share == 1.0 for share in shares):
-            return logprobs.sequence_logprobs(self, pairs, coefficients[:, None], progress)[:, 0]
-        return members.mixed_logprobs(self, pairs, coefficients, shares, owners, progress)
+        return members.logprobs_of(self, members.all_rows(self, prompts, responses, asked), progress)
 
     # -- training --------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pluralign.policy import Policy
 
 FORMAT_VERSION = 1
-ABOUT, CHANGES, BASE = "policy.json", "steering.safetensors", "base"
+ABOUT, CHANGES, BASE, HELPERS = "policy.json", "steering.safetensors", "base", "helpers"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,37 @@ def write(policy: Policy, folder: str | Path, overwrite: bool) -> Path:
         tensors = {name: tensor.contiguous() for name, tensor in policy.steering_state().items()}
         atomic_write(temporary / CHANGES, save(tensors, {"format": "pt"}))
         write_json(temporary / ABOUT, describe(policy))
+        for number, helper in enumerate(policy.helpers):
+            write(helper, temporary / HELPERS / str(number), overwrite)
     return Path(folder)
+
+
+def helpers(folder: str | Path) -> list[Path]:
+    """The folders of a policy's helpers, in order. ModelError where one is missing."""
+    found = {path.name: path for path in (Path(folder) / HELPERS).glob("*")}
+    wanted = [str(number) for number in range(len(found))]
+    if set(wanted) != set(found):
+        raise ModelError(f"{Path(folder) / HELPERS} is incomplete: it has {', '.join(sorted(found))}")
+    return [found[name] for name in wanted]
+
+
+def check_vocabulary(policy: Policy, others: Sequence[Policy]) -> None:
+    """ModelError unless the others have the same tokens under the same numbers, and end with the same one."""
+    tokenizer = policy.encoder.tokenizer
+    own = tokenizer.get_vocab()
+    for other in others:
+        theirs = other.encoder.tokenizer.get_vocab()
+        different = [token for token in {**own, **theirs} if own.get(token) != theirs.get(token)]
+        if different or policy.encoder.end_id != other.encoder.end_id:
+            what = (
+                f"{len(different)} tokens differ, e.g. {sorted(different)[:3]}" if different else "they end differently"
+            )
+            raise ModelError(
+                "models that answer together must have one vocabulary, and these have not: "
+                f"{what}; take models of one family"
+            )
+        if other.model.get_output_embeddings().weight.shape[0] < len(own):
+            raise ModelError(f"a helper's head has fewer rows than the vocabulary's {len(own)} tokens; use another one")
 
 
 def describe(policy: Policy) -> dict[str, Any]:

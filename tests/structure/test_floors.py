@@ -45,7 +45,19 @@ PLUGINS = {
     "methods": NOT_METHODS,
     "scorers": {"contract", "asking", "endpoint", "policy_ask", "reading", "forms", "pairs"},
     "steering": {
-        *("adapter", "contract", "deltas", "head", "offsets", "phrases", "surgery", "text", "weighted"),
+        *(
+            "adapter",
+            "contract",
+            "deltas",
+            "head",
+            "plausible",
+            "offsets",
+            "phrases",
+            "plausible",
+            "surgery",
+            "text",
+            "weighted",
+        ),
         *("formulations", "fused", "passes", "softmax", "terms", "units"),  # the fast head
     },
 }

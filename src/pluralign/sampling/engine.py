@@ -1,8 +1,8 @@
 """The one decoder: requests in, completions out, each with its own condition, seed and settings.
 
 Requests are batched by prompt length and share every step: one pass of the trunk with a key-value cache, one mixed
-head. Where several members answer a request together (a mixture), each is a row with a cache of its own, and their
-distributions are combined at every step. Requests that have ended leave the batch. A reply is a function of its request alone (up to rounding: padding and
+head. Where several members answer a request together (a mixture), each is a row with a cache of its own, in the stream of
+the model that reads it, and their distributions are combined at every step. Requests that have ended leave the batch. A reply is a function of its request alone (up to rounding: padding and
 batch size move logits by about 1e-5).
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +19,10 @@ from torch import Tensor
 from pluralign.data.condition import Condition
 from pluralign.data.record import Message
 from pluralign.errors import ConfigError, ModelError
+from pluralign.members import members_of
 from pluralign.policy import Policy
 from pluralign.sampling.draws import distribution, draw, uniforms
+from pluralign.sampling.streams import Stream, Written, context
 
 KEPT_SHARE = 0.85
 """A batch is thinned when no more than this share of its rows still runs: thinning copies the cache."""
@@ -69,14 +70,6 @@ class Completion:
     prompt_ids: tuple[int, ...]
 
 
-class _Member(NamedTuple):
-    """A row: its prompt's ids (the request's prefix last), its coefficients [C], its share of the distribution."""
-
-    prompt: tuple[int, ...]
-    coefficients: Tensor
-    share: float
-
-
 class Engine:
     """Decodes for one policy, `batch_size` rows at a time."""
 
@@ -90,9 +83,9 @@ class Engine:
 
         Raises ConditionError for a condition outside the policy's bounds, ModelError where a prompt leaves no room.
         """
-        asked = self._members(requests)
+        asked = self._rows(requests)
         completions: dict[int, Completion] = {}
-        for places in self._batches([max(len(member.prompt) for member in members) for members in asked]):
+        for places in self._batches([max(len(row.prompt) for _, row in rows) for rows in asked]):
             batch = _Batch(self.policy, [requests[place] for place in places], [asked[place] for place in places])
             completions.update(zip(places, batch.run(), strict=True))
             if progress:
@@ -111,47 +104,46 @@ class Engine:
         if places:
             yield places
 
-    def _members(self, requests: Sequence[Request]) -> list[list[_Member]]:
-        """The rows that answer each request, with their prompts and shares."""
-        members = [self.policy.steering.members(self.policy.check(request.condition)) for request in requests]
-        rows = iter(self.policy.coefficients([condition for each in members for condition, _ in each]))
-        return [
-            [_Member(self._prompt(request, condition), next(rows), share) for condition, share in each]
-            for request, each in zip(requests, members, strict=True)
-        ]
-
-    def _prompt(self, request: Request, condition: Condition | None) -> tuple[int, ...]:
-        encoder = self.policy.encoder
-        if encoder.end_id in request.prefix:
-            raise ModelError("the reply to go on with has ended already; leave the end token out of the prefix")
-        prompt = encoder.prompt(self.policy.steering.write(request.messages, condition))
-        reply = len(request.prefix) + request.max_new_tokens
-        fitted = encoder.fit(prompt, reply)
-        limit = context(self.policy)
-        if fitted is None or (limit is not None and len(fitted.ids) + reply > limit):
-            raise ModelError(
-                f"a prompt of {len(prompt.ids)} tokens and a reply of {reply} do not fit "
-                f"(context {limit}, max_length {encoder.max_length}); shorten the prompt or lower max_new_tokens"
-            )
-        if not fitted.ids:
-            raise ModelError("the prompt has no tokens; give a prompt")
-        return (*fitted.ids, *request.prefix)
+    def _rows(self, requests: Sequence[Request]) -> list[list[tuple[int, Written]]]:
+        """The rows that answer each request, each with the number of the model that reads it."""
+        asked = [members_of(self.policy, self.policy.check(request.condition)) for request in requests]
+        flat = [(owner, member) for owner, members in enumerate(asked) for member in members]
+        rows: list[list[tuple[int, Written]]] = [[] for _ in requests]
+        for place, model in enumerate(self.policy.models):
+            own = [(owner, member) for owner, member in flat if member.model == place]
+            coefficients = model.coefficients([member.condition for _, member in own])
+            for (owner, member), numbers in zip(own, coefficients, strict=True):
+                prompt = _prompt(model, requests[owner], member.condition)
+                rows[owner].append((place, Written(prompt, numbers, member.share, owner)))
+        return rows
 
 
-def context(policy: Policy) -> int | None:
-    """Tokens that the model can read; None where its configuration does not say."""
-    limit = getattr(policy.model.config, "max_position_embeddings", None)
-    return int(limit) if limit else None
+def _prompt(policy: Policy, request: Request, condition: Condition | None) -> tuple[int, ...]:
+    encoder = policy.encoder
+    if encoder.end_id in request.prefix:
+        raise ModelError("the reply to go on with has ended already; leave the end token out of the prefix")
+    prompt = encoder.prompt(policy.steering.write(request.messages, condition))
+    reply = len(request.prefix) + request.max_new_tokens
+    fitted = encoder.fit(prompt, reply)
+    limit = context(policy)
+    if fitted is None or (limit is not None and len(fitted.ids) + reply > limit):
+        raise ModelError(
+            f"a prompt of {len(prompt.ids)} tokens and a reply of {reply} do not fit "
+            f"(context {limit}, max_length {encoder.max_length}); shorten the prompt or lower max_new_tokens"
+        )
+    if not fitted.ids:
+        raise ModelError("the prompt has no tokens; give a prompt")
+    return (*fitted.ids, *request.prefix)
 
 
 class _Batch:
-    """Requests that decode together. Letters: R requests still running, M rows of their members (R without a mixture).
+    """Requests that decode together; `rows` [R] are those still running. Every model has a stream of its own."""
 
-    `rows` [R] are the requests still running, `members` [M] the rows of the cache, `owners` [M] the place in `rows` that
-    each works for.
-    """
+    def __init__(
+        self, policy: Policy, requests: Sequence[Request], rows: Sequence[Sequence[tuple[int, Written]]]
+    ) -> None:
+        from transformers import DynamicCache
 
-    def __init__(self, policy: Policy, requests: Sequence[Request], members: Sequence[Sequence[_Member]]) -> None:
         self.policy, self.requests = policy, requests
         device = policy.device
         longest = max(request.max_new_tokens for request in requests)
@@ -160,31 +152,25 @@ class _Batch:
         self.limits = torch.tensor([request.max_new_tokens for request in requests], device=device)
         self.temperature = torch.tensor([request.temperature for request in requests], device=device)
         self.top_p = torch.tensor([request.top_p for request in requests], device=device)
-        whole = [each[0].prompt for each in members]
+        whole = [each[0][1].prompt for each in rows]
         self.asked = [ids[: len(ids) - len(r.prefix)] for ids, r in zip(whole, requests, strict=True)]
-        flat = [member for each in members for member in each]
-        self.prompts = [member.prompt for member in flat]
-        self.coefficients = torch.stack([member.coefficients for member in flat])
-        self.shares = torch.tensor([member.share for member in flat], device=device)
-        self.alone = len(flat) == len(requests) and bool((self.shares == 1.0).all())
-        self.members = torch.arange(len(flat), device=device)
-        sizes = torch.tensor([len(each) for each in members], device=device)
+        flat = [(place, row._replace(owner=owner)) for owner, each in enumerate(rows) for place, row in each]
+        self.streams = [
+            Stream(model, own, DynamicCache(config=model.model.config))
+            for place, model in enumerate(policy.models)
+            if (own := [row for number, row in flat if number == place])
+        ]
+        self.alone = len(flat) == len(requests) and all(row.share == 1.0 for _, row in flat)
         self.rows = torch.arange(len(requests), device=device)
-        self.owners = self.rows.repeat_interleave(sizes)
         self.tokens = torch.zeros(len(requests), longest, dtype=torch.long, device=device)
         self.lengths = torch.zeros(len(requests), dtype=torch.long, device=device)
         self.ended = torch.zeros(len(requests), dtype=torch.bool, device=device)
-        self.padded = True
-        self.last_place = (context(policy) or 2**31) - 1
         self.logprobs = torch.zeros(len(requests), dtype=torch.float64, device=device)
 
     @torch.no_grad()
     def run(self) -> Iterator[Completion]:
         """All replies, in the order of the requests."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self.policy.model.config)
-        logits, mask = self._prefill(cache)
+        logits = [stream.prefill() for stream in self.streams]
         step = 0
         while True:
             tokens = self._choose(self._combined(logits), step)
@@ -193,73 +179,27 @@ class _Batch:
             if not running.any():
                 break
             if int(running.sum()) <= KEPT_SHARE * len(self.rows):
-                tokens, mask = self._thin(running, tokens, mask, cache)
-            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-            logits = self._logits(tokens[self.owners], mask, cache, self.coefficients[self.members])
+                tokens = self._thin(running, tokens)
+            logits = [stream.step(tokens) for stream in self.streams]
         return (self._completion(place) for place in range(len(self.requests)))
 
-    def _thin(self, running: Tensor, tokens: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Tensor]:
-        """Let the requests go that have ended (running [R] false): their tokens, and mask and cache of their rows."""
-        kept = running[self.owners].nonzero(as_tuple=True)[0]
-        cache.batch_select_indices(kept)
-        place = running.long().cumsum(0) - 1
-        self.rows, self.members, self.owners = self.rows[running], self.members[kept], place[self.owners[kept]]
-        return tokens[running], mask[kept]
+    def _thin(self, running: Tensor, tokens: Tensor) -> Tensor:
+        """Let the requests go that have ended (running [R] false); the tokens of the others."""
+        for stream in self.streams:
+            stream.thin(running)
+        self.streams = [stream for stream in self.streams if len(stream.owners)]
+        self.rows = self.rows[running]
+        return tokens[running]
 
-    def _combined(self, logits: Tensor) -> Tensor:
-        """Logits [M, V] of the members -> [R, V] of the requests."""
+    def _combined(self, logits: Sequence[Tensor]) -> Tensor:
+        """Logits [M, V] of each stream -> [R, V] of the requests."""
         if self.alone:
-            return logits
-        logprobs = logits.float().log_softmax(-1)
-        return self.policy.steering.combine(logprobs, self.shares[self.members], self.owners, len(self.rows))
-
-    def _prefill(self, cache: Any) -> tuple[Tensor, Tensor]:
-        """Logits [M, V] after the prompts, and their mask; equal prompts under equal steering pass the trunk once."""
-        trunk = self.coefficients[:, self.policy.steering.trunk_columns()].tolist()
-        keys = (
-            list(zip(self.prompts, map(tuple, trunk), strict=True)) if self.policy.fused else range(len(self.prompts))
-        )
-        first = {key: row for row, key in reversed(list(enumerate(keys)))}  # where a key occurs first
-        rows = sorted(first.values())
-        tokens, mask = self._padded([self.prompts[row] for row in rows])
-        self.padded = not bool(mask.all())
-        if len(rows) == len(keys):
-            return self._logits(tokens, mask, cache, self.coefficients), mask
-        hidden = self._hidden(tokens, mask, cache, self.coefficients[rows])
-        place = {row: number for number, row in enumerate(rows)}
-        copies = torch.tensor([place[first[key]] for key in keys], device=tokens.device)
-        cache.batch_select_indices(copies)
-        return self.policy.head.logits(hidden[copies], self.coefficients), mask[copies]
-
-    def _padded(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
-        """(input_ids, mask) [R, T], padded on the left so that all rows end together."""
-        width = max(map(len, prompts))
-        ids = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-        mask = [[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts]
-        device = self.policy.device
-        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-
-    def _logits(self, tokens: Tensor, mask: Tensor, cache: Any, coefficients: Tensor) -> Tensor:
-        """Next-token logits [R, V]."""
-        if self.policy.fused:
-            return self.policy.head.logits(self._hidden(tokens, mask, cache, coefficients), coefficients)
-        with self.policy.steering.steered(self.policy.model, coefficients):
-            return self.policy.model(**self._inputs(tokens, mask, cache)).logits[:, -1]
-
-    def _hidden(self, tokens: Tensor, mask: Tensor, cache: Any, coefficients: Tensor) -> Tensor:
-        """The trunk's last hidden state [R, d]."""
-        with self.policy.steering.steered(self.policy.model, coefficients):
-            return self.policy.model.get_decoder()(**self._inputs(tokens, mask, cache)).last_hidden_state[:, -1]
-
-    def _inputs(self, tokens: Tensor, mask: Tensor, cache: Any) -> dict[str, Any]:
-        positions = (mask.long().cumsum(1) - 1).clamp(0, self.last_place)[:, -tokens.shape[1] :]
-        return {
-            "input_ids": tokens,
-            "position_ids": positions,
-            "past_key_values": cache,
-            "attention_mask": mask.long() if self.padded else None,
-            "use_cache": True,
-        }
+            return logits[0]
+        width = min(each.shape[1] for each in logits)  # vocabularies are one, but may be padded differently
+        logprobs = torch.cat([each[:, :width].float().log_softmax(-1) for each in logits])
+        shares = torch.cat([stream.shares for stream in self.streams])
+        owners = torch.cat([stream.owners for stream in self.streams])
+        return self.policy.steering.combine(logprobs, shares, owners, len(self.rows))
 
     def _choose(self, logits: Tensor, step: int) -> Tensor:
         """Next tokens [R, 1]; a row that has ended keeps its place until the batch is thinned, and is not recorded."""

@@ -15,10 +15,10 @@ import torch
 
 from pluralign.data.condition import Condition
 from pluralign.data.group import Group, Text
-from pluralign.data.record import Record, Response
+from pluralign.data.record import Record
 from pluralign.errors import ConfigError, DataError
 from pluralign.logprobs import sequence_logprobs
-from pluralign.members import mixed_logprobs
+from pluralign.members import logprobs_of, rows_of
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.sampling.pool import rollout
@@ -108,44 +108,21 @@ class OnPolicySource:
 def log_ratios(policy: Policy, records: Sequence[Record]) -> list[list[float]]:
     """log π(y|x, c) − log π_ref(y|x) in nats of every response under the condition that it carries; NaN where one does
     not fit, or has no token."""
-    asked, plain, places, found = [], [], [], [[float("nan")] * len(record.responses) for record in records]
+    asked, plain, found = [], [], [[float("nan")] * len(record.responses) for record in records]
+    places: list[tuple[int, int]] = []
     for place, record in enumerate(records):
         for number, reply in enumerate(record.responses):
             base = policy.encoder.pair(record.messages, reply.text, reply.finished)
-            rows = _members(policy, record, reply)
+            rows = rows_of(policy, record.messages, reply.text, reply.condition, len(places), reply.finished)
             if base is not None and base[1] and rows is not None:
-                asked.append(rows)
+                asked += rows
                 plain.append(base)
                 places.append((place, number))
     if not places:
         return found
     reference = policy.reference
     base_rows = reference.reference_coefficients(len(plain))[:, None]
-    difference = _own(policy, asked) - sequence_logprobs(reference, plain, base_rows)[:, 0].double()
+    difference = logprobs_of(policy, asked).double() - sequence_logprobs(reference, plain, base_rows)[:, 0].double()
     for (place, number), value in zip(places, difference.tolist(), strict=True):
         found[place][number] = value
     return found
-
-
-_Row = tuple[tuple[list[int], list[int]], Condition | None, float]  # (prompt and response ids, condition, share)
-
-
-def _members(policy: Policy, record: Record, reply: Response) -> list[_Row] | None:
-    """The rows that answer under the reply's condition (several under guidance, or in a mixture); None: one does not fit."""
-    found = []
-    for condition, share in policy.steering.members(reply.condition):
-        pair = policy.encoder.pair(policy.steering.write(record.messages, condition), reply.text, reply.finished)
-        if pair is None:
-            return None
-        found.append((pair, condition, share))
-    return found
-
-
-def _own(policy: Policy, asked: Sequence[Sequence[_Row]]) -> torch.Tensor:
-    """The policy's log-probabilities [N], float64."""
-    pairs, conditions, shares = zip(*(row for rows in asked for row in rows), strict=True)
-    coefficients = policy.coefficients(list(conditions))
-    if all(len(rows) == 1 and rows[0][2] == 1.0 for rows in asked):
-        return sequence_logprobs(policy, pairs, coefficients[:, None])[:, 0].double()
-    owners = [place for place, rows in enumerate(asked) for _ in rows]
-    return mixed_logprobs(policy, pairs, coefficients, shares, owners).double()

@@ -49,6 +49,9 @@ class Steering(Protocol):
     def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
         """The rows that must be run for one request and the coefficient of each one's logits."""
 
+    def helpers(self, condition: Condition | None) -> list[tuple[int, Condition | None, float]]:
+        """Rows of other models beside the members: the number of the policy's helper, what it is asked, its share."""
+
     def combine(self, logprobs: Tensor, shares: Tensor, owners: Tensor, num: int) -> Tensor:
         """Log-probabilities [M, V] of members, with their shares [M] and requests [M] -> logits [num, V] of requests."""
 
@@ -89,6 +92,10 @@ class DeltaSteering:
     def members(self, condition: Condition | None) -> list[tuple[Condition | None, float]]:
         """One row."""
         return [(condition, 1.0)]
+
+    def helpers(self, condition: Condition | None) -> list[tuple[int, Condition | None, float]]:
+        """None: one model answers."""
+        return []
 
     def combine(self, logprobs: Tensor, shares: Tensor, owners: Tensor, num: int) -> Tensor:
         """The weighted sum of log-probabilities: a geometric mean."""
