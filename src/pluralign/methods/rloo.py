@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pluralign.data.condition import Weights, parse, vector
+from pluralign.data.condition import Weights, one_hot, parse, vector
 from pluralign.data.objective import Objective, names
 from pluralign.data.record import Record
 from pluralign.errors import ConfigError
@@ -75,7 +75,7 @@ class Rloo:
     def _weights(self, objectives: Sequence[Objective]) -> Array:
         """Of the objectives [K]; ConfigError (ConditionError) for what names none."""
         text = self.objective or (objectives[0].name if len(objectives) == 1 else "")
-        asked = parse(text if "=" in text else f"{text}=1") if text else None
+        asked = one_hot(text) if text in names(objectives) else parse(text) if text else None
         if not isinstance(asked, Weights):
             raise ConfigError(
                 f"rloo maximises one objective or fixed weights; give --objective, one of {', '.join(names(objectives))} "

@@ -229,13 +229,13 @@ class _Training:
         return self.stage.folder / "best.safetensors"
 
     def _save(self) -> None:
+        if not self.place.examples:
+            raise RunError(
+                f"{self.stage.name}: {self.place.step} steps had nothing to learn from; see scores and lengths"
+            )
         if self.is_main:
-            state = {
-                "place": asdict(self.place),
-                "source": self.source.state(),
-                "identity": self.identity,
-                "threads": torch.get_num_threads(),
-            }
+            about = {"source": self.source.state(), "identity": self.identity, "threads": torch.get_num_threads()}
+            state = {"place": asdict(self.place), **about}
             optimizer = checkpoint.optimizer_tensors(self.stepper.optimizer)
             kept = Checkpoint(self.place.step, state, self.policy.trainable_state(), optimizer, rng_state())
             checkpoint.save(self.stage.folder, kept)
