@@ -20,6 +20,7 @@ from pluralign.methods.rounds import Rounds
 from pluralign.methods.sft import Sft
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
+from pluralign.steering.contrastive import ContrastiveSteering
 from pluralign.training.optim import Optim
 
 SHORT = Optim(steps=6, batch_size=4, lr=5e-3, head_lr=5e-3, warmup=1)
@@ -37,6 +38,7 @@ EXTRA["steerlm2"] = {
     "decoding": Decoding(max_new_tokens=40),
 }
 EXTRA["cpo"] = {"sft_optim": SHORT}
+EXTRA["contrastive"] = {"steering": ContrastiveSteering(plausibility=0.0)}  # random words are never plausible
 
 DRAWN = Rounds(num=1, prompts=3, replies=2, from_data=True, decoding=Decoding(max_new_tokens=6))
 EXTRA |= {"alt": {"epochs": None, "rounds": DRAWN}, "quark": {"rounds": DRAWN}, "hindsight": {"epochs": None}}
