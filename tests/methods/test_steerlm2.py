@@ -70,13 +70,15 @@ def test_odds_multiply_and_an_objective_without_a_score_says_nothing() -> None:
 
 
 def test_weights_of_samples_are_those_of_the_posterior(tmp_path: Path) -> None:
-    """log w = log P(a|x,y) + log P(y|x) − log Q'(y|a,x); what was cut off is left out."""
+    """log w = log P(a|x,y) + log P(y|x) − log Q'(y|a,x); what was cut off, or not scored in full, is left out."""
     policy = train(METHOD, tmp_path / "run", made_up.Rule())
     asked = Targets({"kind": 4.0, "brief": 4.0})
     texts = ["kind nice", "joke"]
     replies = [Response(text, scores={"kind": 2.0, "brief": 6.0}, condition=asked) for text in texts]
-    cut = dataclasses.replace(replies[0], finished=False)
-    (group,) = METHOD.weighted(policy, [Record(user("a joke"), (*replies, cut)), Record(user("x"), (replies[0], cut))])
+    cut, failed = dataclasses.replace(replies[0], finished=False), dataclasses.replace(replies[0], scores={"kind": 2.0})
+    (group,) = METHOD.weighted(
+        policy, [Record(user("a joke"), (*replies, cut, failed)), Record(user("x"), (replies[0], cut))]
+    )
     assert group.responses == tuple(texts) and group.conditions == (asked, asked)
     own = policy.logprobs([user("a joke")] * 2, texts, [asked] * 2)
     base = policy.reference.logprobs([user("a joke")] * 2, texts)
@@ -89,7 +91,7 @@ def test_weights_of_samples_are_those_of_the_posterior(tmp_path: Path) -> None:
     shares = torch.tensor([values[0] for values in group.values]).softmax(0)
     _, losses, _ = policy.losses(collate(policy, [group]), METHOD.loss)
     assert losses.tolist() == pytest.approx([float((shares * (2 * shares).log()).sum())] * 4, abs=1e-4)
-    with pytest.raises(DataError, match="every reply was cut off"):
+    with pytest.raises(DataError, match="no prompt has two replies that ended and were scored"):
         METHOD.weighted(policy, [Record(user("a joke"), (cut, cut))])
 
 

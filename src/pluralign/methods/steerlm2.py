@@ -9,7 +9,7 @@ where r_j is what the attribute model says, as a part of the range, and P(y|x) i
 1. Attributes are independent given the reply, and bins are as many equal parts of [0, 1] as there are levels (the paper
    does not say); r is held in [.001, .999], probabilities above e^-60.
 2. Each prompt is asked for one a per iteration: the ratings that drawn weights ask for (the paper takes those of data).
-3. Samples that were cut off are left out, and prompts with fewer than two others.
+3. Samples that were cut off or not scored are left out, and prompts with fewer than two others.
 4. As in the paper, Q' is taken at temperature 1 although samples are drawn at .7; decoding.temperature=1 is exact.
 """
 
@@ -20,10 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from pluralign.data.condition import Targets
 from pluralign.data.group import Group
 from pluralign.data.objective import Objective
 from pluralign.data.rating_odds import log_odds
-from pluralign.data.record import Record
+from pluralign.data.record import Record, Response
 from pluralign.errors import ConfigError, DataError
 from pluralign.losses.sft import SFT
 from pluralign.losses.steerlm2 import PosteriorKL
@@ -115,15 +116,27 @@ class Steerlm2:
 
     def weighted(self, policy: Policy, pool: Sequence[Record]) -> list[Group]:
         """A group per prompt: its samples under the condition they were drawn under, with log w and log Q' (nats)."""
-        levels, groups = levels_of(policy).levels, []
-        kept = [dataclasses.replace(r, responses=tuple(y for y in r.responses if y.finished and y.text)) for r in pool]
-        kept = [record for record in kept if len(record.responses) > 1]
+        levels = levels_of(policy).levels
+        whole = [dataclasses.replace(r, responses=tuple(filter(_usable, r.responses))) for r in pool]
+        kept = [record for record in whole if len(record.responses) > 1]
         if not kept:
-            raise DataError("every reply was cut off; raise decoding.max_new_tokens, or train SteerLM for longer")
+            raise DataError(
+                "no prompt has two replies that ended and were scored; raise decoding.max_new_tokens, train SteerLM for "
+                "longer, or look at the scorer"
+            )
+        samples = [(record.messages, reply) for record in kept for reply in record.responses]
+        prompts, replies = [asked for asked, _ in samples], [reply for _, reply in samples]
+        drawn = iter(policy.logprobs(prompts, [y.text for y in replies], [y.condition for y in replies]).tolist())
+        groups = []
         for record, ratios in zip(kept, log_ratios(policy, kept), strict=True):
-            asked, replies = record.responses[0].condition, record.responses
-            drawn = policy.logprobs([record.messages] * len(replies), [y.text for y in replies], [asked] * len(replies))
-            fits = [log_odds(y, asked, policy.objectives, levels, self.concentration) for y in replies]
-            values = tuple((fit - rho, q) for fit, rho, q in zip(fits, ratios, drawn.tolist(), strict=True))
-            groups.append(dataclasses.replace(Group.of(record, replies, (asked, asked)), values=values))
+            asked = record.responses[0].condition
+            odds = [log_odds(y, asked, policy.objectives, levels, self.concentration) for y in record.responses]
+            values = tuple((fit - rho, next(drawn)) for fit, rho in zip(odds, ratios, strict=True))
+            groups.append(dataclasses.replace(Group.of(record, record.responses, (asked, asked)), values=values))
         return groups
+
+
+def _usable(reply: Response) -> bool:
+    """Ended by itself, and scored on everything that was asked for: a missing score would count as a perfect one."""
+    wished = reply.condition.values if isinstance(reply.condition, Targets) else {}
+    return bool(reply.text) and reply.finished and all(reply.scores.get(name) is not None for name in wished)
