@@ -10,22 +10,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+import made_up
 from pluralign import api, lab
 from pluralign.data.condition import Weights, one_hot
-from pluralign.data.record import Record, Response
+from pluralign.data.record import Record, Response, user
 from pluralign.errors import ConfigError, DataError, ModelError
 from pluralign.evaluation.lab_run import LabEvaluation
 from pluralign.methods.bon import Bon
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.darwin import Darwin
+from pluralign.methods.reward import Reward
 from pluralign.methods.searching import Searching
 from pluralign.policy import Policy
 from pluralign.recipes.file_job import TrainOptions, train
 from pluralign.recipes.registry import recipe
-from pluralign.recipes.scorer import scorer_name
+from pluralign.recipes.scorer import open_scorer, scorer_name
 from pluralign.sampling.local import Decoding, complete
 from pluralign.steering.none import NoSteering
 from pluralign.steering.search import SearchSteering
+from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
 SHORT = Decoding(max_new_tokens=48)
@@ -89,6 +92,31 @@ def test_a_run_from_files_opens_its_scorer_again(tmp_path: Path, method: str) ->
     assert [len(each) for each in replies] == [2] and all(replies[0])
     with pytest.raises(ModelError, match="choose_by"):
         api.sample(Policy.load(tmp_path / "run" / "policy"), [text], one_hot("funny"))
+
+
+def test_a_reward_model_judges_the_candidates(tmp_path: Path) -> None:
+    """Trained from a file, named by a relative path, found again when the policy is asked from elsewhere."""
+    made_up.words_model(tmp_path / "model")
+    data = made_up.write(tmp_path / "rated.jsonl", made_up.scored(10))
+    options = {"data": data, "model": str(tmp_path / "model")}
+    reward = Reward(trunk="frozen", optim=Optim(steps=20, batch_size=5, head_lr=1e-2, warmup=1))
+    train(reward, TrainOptions(out=tmp_path / "reward", **options))
+    method = Bon(
+        num_prompts=1, replies_per_prompt=8, decoding=Decoding(max_new_tokens=8), steering=SearchSteering(num=8)
+    )
+    train(method, TrainOptions(out=tmp_path / "bon", scorer=str(tmp_path / "reward"), **options))
+    policy, judge = api.load_policy(tmp_path / "bon"), open_scorer(str(tmp_path / "reward"))
+    drawn = {
+        condition: api.sample(policy, ["tell me a joke"], condition, num=6, max_new_tokens=8)[0]
+        for condition in (None, "kind=1")
+    }
+    kind = {condition: np.mean([judged(judge, text) for text in texts if text]) for condition, texts in drawn.items()}
+    assert kind["kind=1"] > kind[None]
+
+
+def judged(judge: Any, text: str) -> float:
+    (record,) = judge.score([Record(user("tell me a joke"), (Response(text),))])
+    return record.responses[0].scores["kind"]
 
 
 def test_a_scorer_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

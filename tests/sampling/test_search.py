@@ -150,6 +150,10 @@ def test_a_reply_in_parts_is_the_reply_at_once() -> None:
         again = Engine(policy).generate([rest])[0]
         assert (again.ids, again.text, again.finished) == (done.ids, done.text, done.finished)
         assert again.prompt_ids == done.prompt_ids
+    policy.encoder.max_length = 14  # the prompt of 4 tokens loses 2
+    cut = Engine(policy).generate(asked(1, None, max_new_tokens=12))[0]
+    part = Engine(policy).generate([Request(PROMPT, None, 0, max_new_tokens=2, room=12)])[0]
+    assert len(cut.prompt_ids) == 2 and (part.prompt_ids, part.ids) == (cut.prompt_ids, cut.ids[:2])
     with pytest.raises(ModelError, match="has ended already"):
         Engine(policy).generate([Request(PROMPT, prefix=(5, policy.encoder.end_id))])
 

@@ -43,7 +43,7 @@ class TrainOptions:
     prompts: Path | None = None
     """file of prompts that on-policy methods answer; none means those of the data"""
     scorer: str | None = None
-    """who judges new replies: lab, a reward model's folder, judge:..., or module:Class (on-policy methods only)"""
+    """who judges new replies: lab, a reward model's folder, judge:..., or module:Class (methods that answer while they train, or search when they answer)"""
     reader: str = "auto"
     """format of the data (see `pluralign data readers`), or module:object"""
     map: str | None = None

@@ -37,7 +37,8 @@ class Request:
     """One reply to make. `temperature` 0 is greedy; `top_p` in (0, 1]; `max_new_tokens` counts the end token.
 
     `prefix`: ids of an unfinished reply to go on with, not counted in `max_new_tokens`. What follows is drawn with the
-    numbers that the whole reply would have used, so that a reply made in parts is the reply made at once.
+    numbers that the whole reply would have used, so that a reply made in parts is the reply made at once. `room`: tokens
+    that the whole reply may come to, where more parts will follow: a long prompt is cut for it once, not more each time.
     """
 
     messages: tuple[Message, ...]
@@ -47,6 +48,7 @@ class Request:
     top_p: float = 1.0
     max_new_tokens: int = 128
     prefix: tuple[int, ...] = ()
+    room: int = 0
 
     def __post_init__(self) -> None:
         if not (0 <= self.temperature < math.inf):
@@ -123,7 +125,7 @@ def _prompt(policy: Policy, request: Request, condition: Condition | None) -> tu
     if encoder.end_id in request.prefix:
         raise ModelError("the reply to go on with has ended already; leave the end token out of the prefix")
     prompt = encoder.prompt(policy.steering.write(request.messages, condition))
-    reply = len(request.prefix) + request.max_new_tokens
+    reply = max(request.room, len(request.prefix) + request.max_new_tokens)
     fitted = encoder.fit(prompt, reply)
     limit = context(policy)
     if fitted is None or (limit is not None and len(fitted.ids) + reply > limit):

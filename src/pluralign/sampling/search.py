@@ -128,6 +128,7 @@ class Search:
                 condition=None,
                 seed=candidate.seed,
                 prefix=candidate.ids,
+                room=herd.request.max_new_tokens,
                 max_new_tokens=self._step(herd.request.max_new_tokens - len(candidate.ids)),
             )
             for herd, candidate in going
