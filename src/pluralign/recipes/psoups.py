@@ -1,0 +1,51 @@
+"""Recipes of personalised soups: every number set.
+
+default      DPO experts for both ends of every objective, merged in equal shares
+lab          the lab: cDPO experts, poles merged by their weights
+lab_replies  the lab: experts that learn from their own replies (RLOO)
+paper        a 7B model: RLOO experts on LoRA of the attention, equal shares (the paper: PPO)
+"""
+
+from __future__ import annotations
+
+from pluralign.losses.dpo import CDPO
+from pluralign.methods.online import Sampling
+from pluralign.methods.psoups import Psoups
+from pluralign.steering.poles import PolesSteering
+from pluralign.training.optim import Optim
+
+
+def default() -> Psoups:
+    """As the method's file says."""
+    return Psoups()
+
+
+def lab() -> Psoups:
+    """Eleven experts (safety has no low end), 40 steps each, as many as the budget of a comparison allows."""
+    return Psoups(
+        loss=CDPO(beta=0.25, label_smoothing=0.1),
+        optim=Optim(steps=40, lr=4e-3, head_lr=4e-3, warmup=5),
+        steering=PolesSteering(where="attention", rank=8, merge="weighted"),
+    )
+
+
+def lab_replies() -> Psoups:
+    """Eleven experts on 25 steps of 48 replies each."""
+    return Psoups(
+        expert="replies",
+        beta=0.1,
+        sampling=Sampling(prompts_per_step=12, replies_per_prompt=4, max_new_tokens=64, rows=512),
+        optim=Optim(steps=25, lr=3e-3, head_lr=3e-3, warmup=2),
+        steering=PolesSteering(where="attention", rank=8, merge="weighted"),
+    )
+
+
+def paper() -> Psoups:
+    """Rank, learning rate and KL coefficient are our choices, for RLOO in the place of PPO."""
+    return Psoups(
+        expert="replies",
+        beta=0.05,
+        sampling=Sampling(prompts_per_step=32, replies_per_prompt=4, max_new_tokens=512),
+        optim=Optim(steps=500, lr=1e-5, head_lr=1e-5, warmup=20),
+        steering=PolesSteering(where="attention", rank=16),
+    )
