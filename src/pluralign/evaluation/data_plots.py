@@ -70,6 +70,7 @@ def scores_figure(seen: Inspection) -> Figure:
 
 def _histogram(axes: Axes, objective: Objective, spread: Spread, k: int) -> None:
     bare(axes)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     counts = spread.histogram["counts"]
     span = objective.high - objective.low
     if "values" in spread.histogram:
@@ -79,6 +80,10 @@ def _histogram(axes: Axes, objective: Objective, spread: Spread, k: int) -> None
     else:
         axes.stairs(counts, spread.histogram["edges"], fill=True, color=colour(k))
     axes.axvline(spread.mean, color=INK, lw=1.1, ls=(0, (4, 3)))
+    right = spread.mean < (objective.low + objective.high) / 2
+    at = (4 if right else -4, -2)
+    axes.annotate(f"mean {spread.mean:.2g}", (spread.mean, 1), at, ("data", "axes fraction"), "offset points",
+                  fontsize=7, color=INK, ha="left" if right else "right", va="top")  # fmt: skip
     axes.set_xlim(objective.low - 0.11 * span, objective.high + 0.11 * span)
     wanted = " (lower is better)" if objective.direction == "lower" else ""
     axes.set_title(f"{objective.name}{wanted}", fontsize=9, loc="left", color=text_colour(k))
@@ -132,6 +137,7 @@ def length_figure(seen: Inspection) -> Figure:
 def _by_length(axes: Axes, seen: Inspection) -> None:
     """Means of fewer than five replies are left out: they would be the loudest."""
     bare(axes)
+    shown = np.flatnonzero((seen.length.num >= _LEAST_REPLIES).any(1))
     for k, objective in enumerate(seen.objectives):
         known = np.flatnonzero(seen.length.num[:, k] >= _LEAST_REPLIES)
         if len(known):
@@ -140,6 +146,8 @@ def _by_length(axes: Axes, seen: Inspection) -> None:
             axes.plot(known, share, marker="o", ls=style, color=colour(k), lw=1.5, ms=3.5, label=objective.name)
     steps = seen.length.at_least
     axes.set_xticks(range(len(steps)), [f"{step}+" for step in steps])
+    if len(shown):
+        axes.set_xlim(shown[0] - 0.5, shown[-1] + 0.5)
     axes.set_ylim(-0.05, 1.05)
     axes.set_xlabel("length of the reply (characters)", fontsize=8, color=GREY)
     axes.set_ylabel("mean score, as part of the range", fontsize=8, color=GREY)
@@ -173,4 +181,5 @@ def raters_figure(histogram: Sequence[tuple[int, int, int]]) -> Figure:
     axes.set_xlim(-max(0.6, 2.5 - len(labels) / 2), len(labels) - 1 + max(0.6, 2.5 - len(labels) / 2))
     axes.set_xlabel("judgements", fontsize=8, color=GREY)
     axes.set_ylabel("raters", fontsize=8, color=GREY)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     return figure
