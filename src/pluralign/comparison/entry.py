@@ -21,7 +21,8 @@ class Entry:
     """A row. `key` names its folder, `title` its line in the table; `settings` are the method's, as JSON.
 
     `raters` and `share`: who judged the lab's pool, and how many of the comparisons there are. `report`: write a whole
-    report beside the row. `error`: why the method could not even be made.
+    report beside the row. `model`: a base of its own, where it is not the ground's. `extremes`: an objective is asked for
+    as the best score on it and the worst on all others. `error`: why the method could not even be made.
     """
 
     key: str
@@ -31,6 +32,8 @@ class Entry:
     raters: Literal["noisy", "halo", "comparisons"] = "noisy"
     share: float = 1.0
     report: bool = False
+    model: str = ""
+    extremes: bool = False
     error: str = ""
 
     @property

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pluralign.evaluation.samples import Cell
     from pluralign.evaluation.utility import Yardstick
 
-POOL, BASE, HELD_OUT = "pool.jsonl", "base.json.gz", "prompts.jsonl"
+POOL, BASE, HELD_OUT, JUDGED = "pool.jsonl", "base.json.gz", "prompts.jsonl", "held_out.jsonl"
 
 
 class Ground(Protocol):
@@ -128,6 +128,8 @@ class FileGround:
     one_hot_each: int = 2
     other_each: int = 1
     max_new_tokens: int = 128
+    temperature: float = 1.0
+    max_length: int | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -143,7 +145,7 @@ class FileGround:
         """One sentence for the page."""
         return (
             f"Data {Path(self.data).name}, base {Path(self.model).name}, judge {self.scorer}; at most {self.prompts} "
-            f"held-out prompts, T = 1, {self.one_hot_each} replies to each under a one-hot and {self.other_each} under "
+            f"held-out prompts, T = {self.temperature:g}, {self.one_hot_each} replies to each under a one-hot and {self.other_each} under "
             "another weight."
         )
 
@@ -155,10 +157,11 @@ class FileGround:
 
         found = load_data(self.data, self.reader)
         parts: dict[str, list[Any]] = {"train": [], "held out": []}
-        for part, record in split(found.records, {"train": 0.9, "held out": 0.1}, seed):
+        for part, record in split(found.records, {"train": 0.9, "held out": 0.1}):  # the same for every seed
             parts[part].append(record)
         if not all(parts.values()):
             raise DataError("too few prompts to hold a tenth of them out; give more data", path=self.data)
+        jsonl.write(folder / JUDGED, parts["held out"], found.objectives)
         jsonl.write(folder / HELD_OUT, without_replies(parts["held out"])[: self.prompts], found.objectives)
         jsonl.write(folder / POOL, parts["train"], found.objectives)
 
@@ -167,11 +170,12 @@ class FileGround:
         wanted = names(self._objectives(load_data(folder / HELD_OUT)))
         return TrainOptions(
             data=folder / POOL,
-            model=self.model,
+            model=entry.model or self.model,
             scorer=self.scorer,
             out=row / "run",
             seed=seed,
             objectives=wanted,
+            max_length=self.max_length,
             device=self.device,
         )
 
@@ -192,7 +196,7 @@ class FileGround:
             one_hot_each=self.one_hot_each,
             other_each=self.other_each,
             seed=seed + 1,
-            decoding=Decoding(max_new_tokens=self.max_new_tokens),
+            decoding=Decoding(self.temperature, max_new_tokens=self.max_new_tokens),
         )
 
     def _objectives(self, found: Data) -> tuple[Objective, ...]:
@@ -226,5 +230,5 @@ def prepare(ground: Ground, folder: Path, seed: int) -> None:
         base = Policy.from_base(
             base_model(ground.model), NoSteering(shared_where=None), how.objectives, device=ground.device
         )
-        base.encoder.max_length = context(base)
+        base.encoder.max_length = getattr(ground, "max_length", None) or context(base)
         kept_cells.write(folder / BASE, how.base_cells(base))

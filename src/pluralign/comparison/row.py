@@ -25,6 +25,7 @@ from pluralign.comparison import kept_cells
 from pluralign.comparison.entry import Entry
 from pluralign.comparison.ground import BASE, FileGround, Ground, LabGround, prepare
 from pluralign.comparison.meter import OverBudgetError, metered, spent
+from pluralign.data.condition import Condition, Targets
 from pluralign.data.objective import names
 from pluralign.errors import PluralignError
 from pluralign.recipes.file_job import TrainOptions, train
@@ -86,6 +87,8 @@ def do(folder: Path) -> dict[str, Any]:
 
 def _trained_and_judged(job: Job, entry: Entry, folder: Path) -> dict[str, Any]:
     world = job.ground.evaluation(folder.parent, job.seed)
+    if entry.extremes:
+        world = replace(world, ask=extremes)
     policies = _policies(job, entry, folder, names(world.objectives))
     began = time.process_time()
     path = folder / "cells.json.gz"
@@ -141,6 +144,21 @@ def _asked(policies: Sequence[Policy], world: SampledEvaluation) -> Iterator[tup
     elif policy.steering.kind == "search":
         grid = few_weights(len(world.objectives))
     yield policy, replace(world, grid=grid)
+
+
+def extremes(policy: Policy, weights: NDArray[np.float64]) -> Condition | None:
+    """One objective as the best score on it and the worst on all others; mixed weights as they are."""
+    from pluralign.evaluation.sampled import question
+
+    if not np.isclose(weights.max(), 1.0):
+        return question(policy, weights)
+    asked = np.isclose(weights, 1.0)
+    higher = [objective.direction == "higher" for objective in policy.objectives]
+    ends = [
+        objective.high if up == wanted else objective.low
+        for objective, up, wanted in zip(policy.objectives, higher, asked, strict=True)
+    ]
+    return Targets(dict(zip(names(policy.objectives), map(float, ends), strict=True)))
 
 
 def few_weights(num: int) -> NDArray[np.float64]:

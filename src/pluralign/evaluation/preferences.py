@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +30,15 @@ class _Pair:
     rejected: int
 
 
-def judged(policy: Policy, records: Sequence[Record], objectives: Sequence[Objective]) -> list[Judged]:
+def judged(
+    policy: Policy,
+    records: Sequence[Record],
+    objectives: Sequence[Objective],
+    conditions: Mapping[str, Condition | None] | None = None,
+) -> list[Judged]:
     """For every objective that tells some pair apart, the pairs as the policy asked for it alone sees them.
 
-    An unsteerable policy is asked for nothing. Pairs of which a response does not fit are left out. Raises DataError
+    `conditions`: how to ask for an objective; none given, by a weight of 1. An unsteerable policy is asked for nothing. Pairs of which a response does not fit are left out. Raises DataError
     where no pair is left.
     """
     pairs = {objective.name: _pairs(records, objective) for objective in objectives}
@@ -42,7 +47,10 @@ def judged(policy: Policy, records: Sequence[Record], objectives: Sequence[Objec
             "no two replies of a prompt are scored or compared on an objective (and differ); nothing can be evaluated"
         )
     base = reference_of(policy)
-    rows = [_judge(policy, base, pairs[objective.name], objective) for objective in objectives]
+    asked = {
+        objective.name: one_hot(objective.name) if policy.steering.accepts else None for objective in objectives
+    } | dict(conditions or {})
+    rows = [_judge(policy, base, pairs[objective.name], objective, asked[objective.name]) for objective in objectives]
     found = [row for row in rows if row is not None]
     if not found:
         raise DataError(
@@ -60,8 +68,9 @@ def _pairs(records: Sequence[Record], objective: Objective) -> list[_Pair]:
     return pairs
 
 
-def _judge(policy: Policy, base: Policy, pairs: Sequence[_Pair], objective: Objective) -> Judged | None:
-    condition = one_hot(objective.name) if policy.steering.accepts else None
+def _judge(
+    policy: Policy, base: Policy, pairs: Sequence[_Pair], objective: Objective, condition: Condition | None
+) -> Judged | None:
     encoded: list[Ids] = []
     plain: list[Ids] = []
     kept = []

@@ -35,7 +35,8 @@ class SampledEvaluation:
     """What is asked, how often, and who judges.
 
     `records`: the prompts; `scorer` fills `objectives` of every reply; `fluent` says of a scored record with one reply
-    whether it is well formed (None: nobody knows); `one_hot_each` and `other_each`: replies per prompt under a weight.
+    whether it is well formed (None: nobody knows); `one_hot_each` and `other_each`: replies per prompt under a weight;
+    `ask` puts a weight [K] to a policy (`question`, unless a paper does it in another way).
     """
 
     records: Sequence[Record]
@@ -47,6 +48,7 @@ class SampledEvaluation:
     other_each: int = 4
     seed: int = 0
     decoding: Decoding = field(default_factory=Decoding)
+    ask: Callable[[Policy, Array], Condition | None] | None = None
 
     def samples(self, policy: Policy, base: Sequence[Cell] | None = None, extra: Array | None = None) -> Samples:
         """Policy and base on the grid, and the policy at `extra` weights.
@@ -69,6 +71,13 @@ class SampledEvaluation:
         replies = self._complete(reference_of(policy), asked, [None] * len(asked), self.seed + 2, "sampling the base")
         return self._split(self.grid, asked, replies, np.zeros(len(replies)))
 
+    def answers(self, policy: Policy, condition: Condition | None, num_each: int = 1) -> Cell:
+        """`num_each` replies to every prompt under one condition of any kind, as a cell of the uniform weight."""
+        asked = [place for place in range(len(self.records)) for _ in range(num_each)]
+        replies = self._complete(policy, asked, [condition] * len(asked), self.seed, "sampling the policy")
+        uniform = np.full(len(self.objectives), 1.0 / len(self.objectives))
+        return self._cell(uniform, asked, replies, self._log_ratios(policy, asked, replies))
+
     def _num_each(self, weights: Array) -> int:
         return self.one_hot_each if np.isclose(weights.max(), 1.0) else self.other_each
 
@@ -82,11 +91,9 @@ class SampledEvaluation:
         return [record.id or f"prompt {place}" for place, record in enumerate(self.records)]
 
     def _drawn(self, policy: Policy, grid: Array, seed: int, title: str) -> tuple[Cell, ...]:
-        asked = self._asked(grid)
+        asked, ask = self._asked(grid), self.ask or question
         conditions = [
-            condition
-            for row in grid
-            for condition in [question(policy, row)] * (len(self.records) * self._num_each(row))
+            condition for row in grid for condition in [ask(policy, row)] * (len(self.records) * self._num_each(row))
         ]
         replies = self._complete(policy, asked, conditions, seed, title)
         return self._split(grid, asked, replies, self._log_ratios(policy, asked, replies))

@@ -1,0 +1,1 @@
+"""Comparisons by name: the designs of published papers, on given data."""
