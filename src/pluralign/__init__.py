@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pluralign.api import TrainOptions, evaluate, load_data, load_policy, recipe, sample, train
+    from pluralign.api import TrainOptions, evaluate, load_data, load_policy, recipe, sample, score, train
     from pluralign.data.condition import Feedback, Targets, Weights
     from pluralign.data.objective import Objective
     from pluralign.data.record import Message, Record, Response
     from pluralign.policy import Policy
+    from pluralign.recipes.scorer import open_scorer
+    from pluralign.reward_model import RewardModel
 
 _HOMES = {
     "TrainOptions": "api",
     "evaluate": "api",
     "load_data": "api",
     "load_policy": "api",
+    "open_scorer": "recipes.scorer",
     "recipe": "api",
     "sample": "api",
+    "score": "api",
     "train": "api",
     "Feedback": "data.condition",
     "Targets": "data.condition",
@@ -33,6 +37,7 @@ _HOMES = {
     "Record": "data.record",
     "Response": "data.record",
     "Policy": "policy",
+    "RewardModel": "reward_model",
 }
 
 __all__ = [
@@ -42,6 +47,7 @@ __all__ = [
     "Policy",
     "Record",
     "Response",
+    "RewardModel",
     "Targets",
     "TrainOptions",
     "Weights",
@@ -49,8 +55,10 @@ __all__ = [
     "evaluate",
     "load_data",
     "load_policy",
+    "open_scorer",
     "recipe",
     "sample",
+    "score",
     "train",
 ]
 

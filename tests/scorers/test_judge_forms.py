@@ -229,6 +229,13 @@ def test_all_pairs_and_objectives_and_what_cannot_be_read():
     assert judge.objectives == ()
 
 
+def test_judging_again_takes_the_place_of_the_first_time():
+    for form in (Words(words=("good", "bad")), FreeText(), Pairs()):
+        judge = Judge(Rule(lambda text: "Analysis: x\nFeedback: good\nScore: 1"), form)
+        (once,) = judge.score([record("a", "bb")])
+        assert list(judge.score([once])) == [once]
+
+
 # -- streaming and a policy as a judge --------------------------------------------------------------------------------
 
 

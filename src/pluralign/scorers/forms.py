@@ -245,6 +245,9 @@ def _about(form: Words | FreeText, told: str, record: Record, reply: Response) -
 def _told(
     reply: Response, objectives: Sequence[Objective], scores: Mapping[str, float], comments: Sequence[Comment]
 ) -> Response:
-    """The reply with these scores in place of those it had for the objectives, and with the comments added."""
+    """The reply with these scores in place of those it had for the objectives, and the comments in place of those that
+    their rater made before."""
     kept = {name: score for name, score in reply.scores.items() if name not in names(objectives)}
-    return replace(reply, scores={**kept, **scores}, comments=(*reply.comments, *comments))
+    again = [(each.rater, each.objective) for each in comments]
+    others = [each for each in reply.comments if (each.rater, each.objective) not in again]
+    return replace(reply, scores={**kept, **scores}, comments=(*others, *comments))

@@ -69,7 +69,9 @@ class Pairs:
                 agreed = winners[0] if len(set(winners)) == 1 else TIE
                 outcome: Outcome = "tie" if agreed == TIE else "first" if agreed == pair[0] else "second"
                 found.append(Comparison(*pair, outcome, None if objective is None else objective.name, rater=rater))
-        return replace(record, comparisons=(*record.comparisons, *found))
+        again = [(each.rater, each.objective, each.first, each.second) for each in found]
+        others = [c for c in record.comparisons if (c.rater, c.objective, c.first, c.second) not in again]
+        return replace(record, comparisons=(*others, *found))
 
     def _asked(self, record: Record) -> Iterator[tuple[Objective | None, tuple[int, int]]]:
         for pair in combinations(range(len(record.responses)), 2):
