@@ -85,7 +85,7 @@ class Wording:
     def _phrases(self, table: Levelled, steering: PhraseSteering) -> tuple[list[str], Array]:
         if self.kind == "comments":
             return _serving(table)
-        said, worth = level_words.worth(table, self.support)
+        said, worth = level_words.worth(table, self.support, self.spoken > 0)
         if np.isnan(table.scores).all():  # a judge that gives words alone: their order is all there is
             steps = max(steering.num_levels - 1, 1)
             worth = np.array([[1 - one[0][1] / steps] * table.scores.shape[1] for one in said])

@@ -109,11 +109,11 @@ def balanced(table: Levelled, each: int | None, rng: np.random.Generator) -> lis
     return found
 
 
-def worth(table: Levelled, support: int) -> tuple[list[Said], Array]:
+def worth(table: Levelled, support: int, joint: bool = True) -> tuple[list[Said], Array]:
     """Phrases that stand for trade-offs, and their worth [phrases, K]; each level of each axis alone comes first.
 
     The worth is the mean score of the replies that the phrase is true of, drawn to the mean of all as if `support`
-    more replies had it; phrases of several axes need `support` replies. Of those only the ones are kept that serve some
+    more replies had it; phrases of several axes (only where `joint`) need `support` replies. Of those only the ones are kept that serve some
     weights best (of many drawn ones).
     """
     known = table.scores if len(table.replies) else np.zeros((0, table.scores.shape[1]))
@@ -123,13 +123,14 @@ def worth(table: Levelled, support: int) -> tuple[list[Said], Array]:
     singles = [
         each for axis in range(len(table.axes)) for each in _phrases(table, (axis,), scores, overall, 1, support)
     ]
-    joint = [
+    most = 1 if not joint else len(table.axes) if len(table.axes) <= _FEW else _MOST_TOGETHER
+    together = [
         each
-        for size in range(2, (len(table.axes) if len(table.axes) <= _FEW else _MOST_TOGETHER) + 1)
+        for size in range(2, most + 1)
         for axes in combinations(range(len(table.axes)), size)
         for each in _phrases(table, axes, scores, overall, support, support)
     ]
-    said, values = [one for one, _ in singles + joint], np.array([value for _, value in singles + joint])
+    said, values = [one for one, _ in singles + together], np.array([value for _, value in singles + together])
     if not said:
         return [], values.reshape(0, len(overall))
     serving = set((trials(len(overall)) @ values.T).argmax(1).tolist())
