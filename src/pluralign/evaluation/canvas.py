@@ -31,3 +31,10 @@ def bare(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(colors=GREY, labelsize=8, length=3)
+
+
+def whole(axes: Axes) -> None:
+    """Whole numbers along the upright axis: what is counted has no halves."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))

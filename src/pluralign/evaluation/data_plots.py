@@ -12,7 +12,7 @@ from pluralign import storage
 from pluralign.data.inspect.inspection import Inspection
 from pluralign.data.inspect.spread import Spread
 from pluralign.data.objective import Objective
-from pluralign.evaluation.canvas import GREY, INK, bare, new_figure, png
+from pluralign.evaluation.canvas import GREY, INK, bare, new_figure, png, whole
 from pluralign.evaluation.palette import LIGHT, colour, text_colour
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def scores_figure(seen: Inspection) -> Figure:
 
 def _histogram(axes: Axes, objective: Objective, spread: Spread, k: int) -> None:
     bare(axes)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    whole(axes)
     counts = spread.histogram["counts"]
     span = objective.high - objective.low
     if "values" in spread.histogram:
@@ -181,5 +181,5 @@ def raters_figure(histogram: Sequence[tuple[int, int, int]]) -> Figure:
     axes.set_xlim(-max(0.6, 2.5 - len(labels) / 2), len(labels) - 1 + max(0.6, 2.5 - len(labels) / 2))
     axes.set_xlabel("judgements", fontsize=8, color=GREY)
     axes.set_ylabel("raters", fontsize=8, color=GREY)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    whole(axes)
     return figure
