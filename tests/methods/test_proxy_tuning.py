@@ -14,8 +14,9 @@ import made_up
 import tiny
 from pluralign.base_model import weights_fingerprint
 from pluralign.data.condition import Weights, one_hot
-from pluralign.data.record import user
+from pluralign.data.record import Record, user
 from pluralign.errors import ConfigError, ModelError
+from pluralign.evaluation.preferences import judged
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.contrastive import Contrastive
 from pluralign.methods.mod import Mod
@@ -111,3 +112,21 @@ def test_contrast_is_trained_as_soups_are_and_asked_against_its_reference(tmp_pa
     loaded = Policy.load(against.save(tmp_path / "policy"))
     assert torch.equal(said(against, EVEN), said(loaded, EVEN)) and len(loaded.helpers) == 1
     assert torch.isfinite(said(against, EVEN)).all()
+
+
+@pytest.mark.parametrize("steering", [ContrastiveSteering(plausibility=0.0), ContrastiveSteering(beta=0.0)])
+def test_pairs_are_judged_as_the_policy_answers(tmp_path: Path, steering: ContrastiveSteering) -> None:
+    """A report on pairs sees the contrast, and small models beside a big one: the log-probabilities of `logprobs`."""
+    records = made_up.scored(3)
+    policies = [train(Contrastive(optim=OPTIM, steering=steering), tmp_path / "a"), train(Proxy(optim=OPTIM), tmp_path / "b")]  # fmt: skip
+    for policy in policies:
+        for each in judged(policy, records, made_up.OBJECTIVES[:1]):
+            pairs = [(r, i) for r in records for i in range(3) for j in range(3) if _kinder(r, i, j)]
+            texts = [record.responses[place].text for record, place in pairs]
+            own = policy.logprobs([record.messages for record, _ in pairs], texts, [one_hot("kind")] * len(pairs))
+            assert sorted(each.chosen.tolist()) == pytest.approx(sorted(own.tolist()), abs=1e-3)
+
+
+def _kinder(record: Record, first: int, second: int) -> bool:
+    one, two = (record.responses[place].scores["kind"] or 0.0 for place in (first, second))
+    return one > two

@@ -16,6 +16,7 @@ from pluralign.errors import DataError
 from pluralign.evaluation.accuracy import Judged
 from pluralign.evaluation.reference import reference_of
 from pluralign.logprobs import sequence_logprobs
+from pluralign.members import Row, logprobs_of, rows_of
 from pluralign.policy import Policy
 from pluralign.training.progress import Progress
 
@@ -71,13 +72,13 @@ def _pairs(records: Sequence[Record], objective: Objective) -> list[_Pair]:
 def _judge(
     policy: Policy, base: Policy, pairs: Sequence[_Pair], objective: Objective, condition: Condition | None
 ) -> Judged | None:
-    encoded: list[Ids] = []
+    rows: list[Row] = []
     plain: list[Ids] = []
     kept = []
     for pair in pairs:
-        asked, unasked = _encoded(policy, pair, condition), _encoded(base, pair, None)
+        asked, unasked = _asked(policy, pair, condition, len(plain)), _encoded(base, pair)
         if asked and unasked:
-            encoded += asked
+            rows += asked
             plain += unasked
             kept.append(pair)
     if len(kept) < len(pairs):
@@ -86,14 +87,13 @@ def _judge(
         )
     if not kept:
         return None
-    own = policy.coefficients([condition])[0].expand(len(encoded), -1)
-    reference = base.reference_coefficients(len(encoded))
-    with Progress(f"judging {objective.name}", 2 * len(encoded)) as bar:
+    reference = base.reference_coefficients(len(plain))
+    with Progress(f"judging {objective.name}", len(rows) + len(plain)) as bar:
         scores = [
-            sequence_logprobs(model, ids, rows[:, None], bar.advance)[:, 0]
-            for model, ids, rows in ((policy, encoded, own), (base, plain, reference))
+            logprobs_of(policy, rows, bar.advance),
+            sequence_logprobs(base, plain, reference[:, None], bar.advance)[:, 0],
         ]
-    lengths = np.array([len(response) for _, response in encoded], dtype=float)
+    lengths = np.array([len(response) for _, response in plain], dtype=float)
     wide = [values.double().numpy() for values in scores]
     return Judged(
         objective.name,
@@ -107,9 +107,21 @@ def _judge(
     )
 
 
-def _encoded(policy: Policy, pair: _Pair, condition: Condition | None) -> list[Ids]:
+def _asked(policy: Policy, pair: _Pair, condition: Condition | None, first: int) -> list[Row]:
+    """The rows of the chosen and the rejected reply, requests number `first` and the next; nothing where one does not
+    fit."""
+    found: list[Row] = []
+    for owner, place in enumerate((pair.chosen, pair.rejected), first):
+        reply = pair.record.responses[place]
+        rows = rows_of(policy, pair.record.messages, reply.text, condition, owner, reply.finished)
+        if rows is None:
+            return []
+        found += rows
+    return found
+
+
+def _encoded(base: Policy, pair: _Pair) -> list[Ids]:
     """Ids of prompt and reply, chosen and rejected; nothing where one of them does not fit."""
-    messages = policy.steering.write(pair.record.messages, condition)
     replies = [pair.record.responses[place] for place in (pair.chosen, pair.rejected)]
-    both = [policy.encoder.pair(messages, reply.text, reply.finished) for reply in replies]
+    both = [base.encoder.pair(pair.record.messages, reply.text, reply.finished) for reply in replies]
     return [ids for ids in both if ids is not None] if None not in both else []
