@@ -1,0 +1,13 @@
+"""ALT beside Quark on toxicity: prompts such as RealToxicityPrompts, and a scorer of toxicity, its first objective."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pluralign.comparison.named.alt import compared
+from pluralign.comparison.options import CompareOptions
+
+
+def publish(options: CompareOptions, command: str) -> dict[str, Any]:
+    """Train, measure and write the page."""
+    return compared(options, command, "ALT on toxicity", "toxicity", ("quark",))
