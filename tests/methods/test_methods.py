@@ -16,6 +16,7 @@ from pluralign.data.record import user
 from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import Method
 from pluralign.methods.dpo import Dpo
+from pluralign.methods.online import Sampling
 from pluralign.methods.rounds import Rounds
 from pluralign.methods.sft import Sft
 from pluralign.policy import Policy
@@ -42,6 +43,11 @@ EXTRA["contrastive"] = {"steering": ContrastiveSteering(plausibility=0.0)}  # ra
 
 DRAWN = Rounds(num=1, prompts=3, replies=2, from_data=True, decoding=Decoding(max_new_tokens=6))
 EXTRA |= {"alt": {"epochs": None, "rounds": DRAWN}, "quark": {"rounds": DRAWN}, "hindsight": {"epochs": None}}
+
+SAMPLED: dict[str, Any] = {
+    "sampling": Sampling(prompts_per_step=2, replies_per_prompt=2, max_new_tokens=6, num_reference=8)
+}
+EXTRA |= dict.fromkeys(("morlhf", "constrained", "maxmin"), SAMPLED) | {"ppo": {**SAMPLED, "weights": "kind=1"}}
 
 
 @pytest.fixture(scope="module")

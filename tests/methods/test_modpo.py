@@ -141,7 +141,7 @@ def test_the_objective_to_learn_from_may_be_fixed(tmp_path: Path) -> None:
         (
             lambda: modpo(steering=FrontSteering(shared_where="attention")).new_steering(made_up.OBJECTIVES),
             "share the base",
-        ),  # fmt: skip
+        ),
     ],
 )
 def test_settings_act_or_raise(make: Any, says: str) -> None:

@@ -24,6 +24,7 @@ from pluralign.methods.morlhf import Morlhf
 from pluralign.methods.online import Sampling
 from pluralign.methods.ppo import Ppo
 from pluralign.methods.proximal import Proximal, adapted
+from pluralign.methods.scalarised import Scalarised
 from pluralign.methods.transforms import LogSigmoid
 from pluralign.policy import Policy
 from pluralign.steering.front import FrontSteering
@@ -137,12 +138,17 @@ def test_ppo_trains_one_weighting(tmp_path: Path) -> None:
         (
             lambda: morlhf(PPO(), steering=FrontSteering(shared_where="all")).new_steering(made_up.OBJECTIVES),
             "share the base",
-        ),  # fmt: skip
+        ),
     ],
 )
 def test_settings_act_or_raise(make: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make()
+
+
+def test_both_are_reinforcement_learning_on_a_weighted_reward() -> None:
+    assert issubclass(Ppo, Scalarised) and issubclass(Morlhf, Scalarised)
+    assert isinstance(Morlhf().loss, PPO) and Morlhf().proximal.kl_target == 3.0
 
 
 def test_without_a_scorer_it_says_so(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_every_weight_is_a_model_of_its_own() -> None:
     plural.load_steering_state(policy.steering_state())
     ones = [one_hot(objective.name) for objective in four]
     assert torch.equal(said(policy, ASKED), said(plural, ones))
-    assert policy.coefficients([*ASKED, None]).tolist() == [*(row + [1.0, 1.0] for row in torch.eye(4).tolist()), [0.0] * 5 + [1.0]]  # fmt: skip
+    assert policy.coefficients([*ASKED, None]).tolist() == [*([*row, 1.0, 1.0] for row in torch.eye(4).tolist()), [0.0] * 5 + [1.0]]  # fmt: skip
 
 
 def test_strength_scales_the_models_change() -> None:

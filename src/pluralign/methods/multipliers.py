@@ -51,7 +51,10 @@ def mixed(form: Form, own: Sequence[Array], others: Sequence[Sequence[Array]], m
 
 @dataclass(frozen=True)
 class Multipliers:
-    """m and v of every step, kept in `folder`, so that a run can go on: step s has what step s − 1 left."""
+    """m and v of every step, kept in `folder`, so that a run can go on: step s has what step s − 1 left.
+
+    `form` as above; `num` constraints; `lr` and `momentum` of m.
+    """
 
     form: Form
     num: int

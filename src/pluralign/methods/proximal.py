@@ -24,7 +24,7 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.ppo import ADVANTAGE, LOG_RATIO, OLD
 from pluralign.methods.online import Array, Scale, normalised, rewards
-from pluralign.methods.token_values import TokensRead, gae, predicted, read_tokens, to_go
+from pluralign.methods.token_values import Owners, TokensRead, gae, predicted, read_tokens, to_go
 from pluralign.policy import Policy
 from pluralign.sampling.on_policy import OnPolicySource
 from pluralign.storage import read_json, write_json
@@ -139,7 +139,7 @@ class Tokens:
         read = [
             reply for at in range(0, len(groups), READ) for reply in read_tokens(self.policy, groups[at : at + READ])
         ]
-        owners = np.repeat(np.arange(len(groups)), [len(group.responses) for group in groups])
+        owners = np.repeat(np.arange(len(groups), dtype=np.int64), [len(group.responses) for group in groups])
         ends = np.concatenate([*worth, np.zeros(0)])
         advantages = self._advantages(read, beta, ends, owners)
         series = [
@@ -150,7 +150,7 @@ class Tokens:
         about = {"beta": beta, "kl": kl, "reward": float(ends.mean()) if read else None, "replies": len(read)}
         return {**about, "series": series}
 
-    def _advantages(self, read: Sequence[TokensRead], beta: float, ends: Array, owners: Array) -> list[Array]:
+    def _advantages(self, read: Sequence[TokensRead], beta: float, ends: Array, owners: Owners) -> list[Array]:
         """[T] of every reply, from rewards R [N] at their ends."""
         if not read:
             return []

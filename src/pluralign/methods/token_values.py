@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pluralign.data.group import Group
 from pluralign.logprobs import trunk
@@ -21,12 +22,14 @@ from pluralign.policy import Policy
 from pluralign.token_outputs import token_outputs
 from pluralign.training.batching import Collator
 
+Owners = NDArray[np.int64]
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 
 
 @dataclass(frozen=True)
 class TokensRead:
-    """Of a reply: log π − log π_ref [T] and log π [T] of its tokens, and the reference's states before them [T, d]."""
+    """Of a reply's tokens: `log_ratio` [T], log π − log π_ref; `logprob` [T], log π; `hidden` [T, d], the reference's states
+    before them."""
 
     log_ratio: Array
     logprob: Array
@@ -64,7 +67,7 @@ def to_go(gains: Array, discount: float) -> Array:
     return found
 
 
-def predicted(hidden: Sequence[Array], returns: Sequence[Array], owners: Array) -> list[Array]:
+def predicted(hidden: Sequence[Array], returns: Sequence[Array], owners: Owners) -> list[Array]:
     """V [T] of every reply: linear in its states [T, d], fitted to the returns [T] of the other half of the prompts, so that
     no reply is measured against itself. `owners` [N] says which prompt a reply answers; a single prompt gets V = 0.
 

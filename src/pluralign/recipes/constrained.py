@@ -25,8 +25,8 @@ def lab() -> Constrained:
         thresholds="helpful:2.5,cautious:2.5",
         multiplier_lr=0.3,
         sampling=Sampling(prompts_per_step=16, replies_per_prompt=4, max_new_tokens=64, num_reference=256),
-        optim=Optim(steps=120, lr=4e-3, warmup=5),
-        steering=NoSteering(shared_alpha=16.0),
+        optim=Optim(steps=50, lr=5e-3, warmup=2),
+        steering=NoSteering(shared_where="head", shared_alpha=16.0),
     )
 
 

@@ -19,12 +19,15 @@ def default() -> Modpo:
 
 
 def lab() -> Modpo:
-    """The ratings are in the data, so they are the margins (`unit`: half a logit per point), and the one-hots cost no extra reading."""
+    """The ratings are in the data, so they are the margins: a logit per point, about what a point is to the preferences.
+
+    β = .1 has no cap within reach of 60 steps: a KL of 8 nats, and .62 of the replies fluent.
+    """
     return Modpo(
         margins="scores",
-        unit=0.5,
-        optim=Optim(steps=60, lr=4e-3, warmup=5, weight_decay=0.05),
-        steering=FrontSteering(where="attention"),
+        loss=MODPO(beta=0.4),
+        optim=Optim(steps=120, lr=5e-3, warmup=5, weight_decay=0.05),
+        steering=FrontSteering(where="head"),
     )
 
 

@@ -25,8 +25,8 @@ def lab() -> Ppo:
         beta=0.05,
         proximal=Proximal(epochs=2),
         sampling=Sampling(prompts_per_step=32, replies_per_prompt=2, max_new_tokens=64, num_reference=256),
-        optim=Optim(steps=240, batch_size=16, lr=4e-3, warmup=5),
-        steering=FrontSteering(where="attention"),
+        optim=Optim(steps=120, batch_size=16, lr=5e-3, warmup=5),
+        steering=FrontSteering(where="head"),
     )
 
 
