@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +17,7 @@ from pluralign.data.group import Group
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record, user
 from pluralign.errors import ConditionError, ConfigError
-from pluralign.losses.dpo import DPO
 from pluralign.losses.policy_gradient import PolicyGradient
-from pluralign.losses.regression import Regression
 from pluralign.methods.clp import Clp
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.drawn_pairs import DrawnPairs
@@ -243,37 +240,6 @@ def test_one_reward_and_many_alpha(tmp_path: Path) -> None:
         divergence.append(float((own.exp() * (own - reference)).sum()))
     assert divergence == sorted(divergence, reverse=True)
     assert divergence[0] > 3 * divergence[2]
-
-
-@pytest.mark.parametrize("loss", [None, DPO(), Regression()], ids=["cdpo", "dpo", "regression"])
-@pytest.mark.parametrize("kind", ["attn", "prompt"])
-def test_from_preferences_without_a_scorer(tmp_path: Path, loss: Any, kind: str) -> None:
-    pairs = DrawnPairs(weights_per_step=2) if loss is None else DrawnPairs(loss=loss, weights_per_step=2)
-    steps = 30 if kind == "attn" else 4  # reading numbers takes longer to learn than a test has
-    optim = Optim(steps=steps, batch_size=8, lr=1e-2, head_lr=1e-2, warmup=1)
-    policy = train(
-        Clp(learn_from="preferences", pairs=pairs, optim=optim, steering=VARIANTS[kind]),  # type: ignore[arg-type]
-        tmp_path / "run",
-    )
-    by_kind, by_brief = (preferred(policy, one_hot(o.name)) for o in OBJECTIVES)
-    assert by_kind[0] != by_kind[1]
-    if kind == "attn":
-        assert by_kind[0] > by_brief[0] + 0.5
-        assert by_brief[1] > by_kind[1] + 0.5
-
-
-def preferred(policy: Policy, condition: Weights) -> list[float]:
-    """By how much the better replies of the training data are likelier than the worse, nats per pair, for each objective."""
-    sums, counts = np.zeros(2), np.zeros(2)
-    for record in made_up.scored(8):
-        texts = [reply.text for reply in record.responses]
-        own = policy.logprobs([record.messages] * len(texts), texts, [condition] * len(texts)).tolist()
-        for place, objective in enumerate(OBJECTIVES):
-            rated = [reply.scores[objective.name] or 0.0 for reply in record.responses]
-            pairs = [(i, j) for i in range(len(texts)) for j in range(len(texts)) if rated[i] > rated[j]]
-            sums[place] += sum(own[i] - own[j] for i, j in pairs)
-            counts[place] += len(pairs)
-    return (sums / counts).tolist()
 
 
 @pytest.mark.parametrize(

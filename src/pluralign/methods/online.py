@@ -58,7 +58,9 @@ class Scale:
     """Mean and standard deviation (population) of every objective's reward; an objective that is constant keeps 1."""
 
     mean: tuple[float, ...]
+    """of each objective's rewards, in the scorer's units"""
     spread: tuple[float, ...]
+    """their standard deviation, in the same units"""
 
     @classmethod
     def of(cls, values: Sequence[Array], objectives: Sequence[Objective]) -> Self:
