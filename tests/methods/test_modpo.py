@@ -40,7 +40,7 @@ def train(method: Any, folder: Path, records: Sequence[Record] | None = None, **
     policy = tiny.policy(dataclasses.replace(method.new_steering(made_up.OBJECTIVES)), objectives=made_up.OBJECTIVES)
     data = TrainingData(made_up.scored(12) if records is None else records, made_up.OBJECTIVES, scorer=options.pop("scorer", None))  # fmt: skip
     with Run(folder, **options) as run:
-        return method.train(policy, data, run)  # type: ignore[no-any-return]
+        return method.train(policy, data, run)
 
 
 def modpo(**options: Any) -> Modpo:

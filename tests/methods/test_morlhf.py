@@ -42,7 +42,7 @@ def train(method: Any, folder: Path, scorer: Any = None, resume: bool = False) -
     policy = tiny.policy(dataclasses.replace(method.new_steering(made_up.OBJECTIVES)), objectives=made_up.OBJECTIVES)
     data = TrainingData([], made_up.OBJECTIVES, prompts=PROMPTS, scorer=scorer or made_up.Rule())
     with Run(folder, resume=resume) as run:
-        return method.train(policy, data, run)  # type: ignore[no-any-return]
+        return method.train(policy, data, run)
 
 
 def morlhf(loss: Any, **options: Any) -> Morlhf:

@@ -59,8 +59,8 @@ def test_tokens_are_read_by_the_policy_and_its_reference() -> None:
     groups = [Group(prompts[0], ("nice", "good and funny"), (asked,)), Group(prompts[1], ("short", "nice"), (asked,))]
     read = read_tokens(policy, groups)
     texts = [(group.messages, text) for group in groups for text in group.responses]
-    own = policy.logprobs(*zip(*texts, strict=True), [asked] * 4)  # type: ignore[arg-type]
-    base = policy.logprobs(*zip(*texts, strict=True), [None] * 4)  # type: ignore[arg-type]
+    own = policy.logprobs(*zip(*texts, strict=True), [asked] * 4)
+    base = policy.logprobs(*zip(*texts, strict=True), [None] * 4)
     assert [each.logprob.sum() for each in read] == pytest.approx(own.tolist(), abs=1e-4)
     assert [each.log_ratio.sum() for each in read] == pytest.approx((own - base).tolist(), abs=1e-4)
     assert [each.hidden.shape for each in read] == [(2, 32), (4, 32), (2, 32), (2, 32)]
