@@ -37,6 +37,9 @@ def test_a_trade_off_is_written_as_a_unit_vector_in_hundredths() -> None:
     assert asked(policy(), Weights({"kind": 0.5, "brief": 0.5})) == "kind 71, brief 71"  # 100 / √2
     assert asked(policy(), Weights({"kind": 0.8, "brief": 0.2})) == "kind 97, brief 24"  # (4, 1) / √17
     assert asked(policy(), one_hot("brief")) == "kind 0, brief 100"
+    assert asked(policy(padded=True), Weights({"kind": 0.8, "brief": 0.2})) == "kind 097, brief 024"
+    wide = policy(padded=True, axis="kind", angle=60.0)
+    assert asked(wide, Weights({"kind": 0.8, "brief": -0.2})) == "kind +097, brief -024"
     cone = policy(form="paper", axis="kind")
     assert asked(cone, Weights({"kind": 0.6, "brief": -0.6})) == "maximize weighted rating = kind*71 + brief*-71"
 

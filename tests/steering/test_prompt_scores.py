@@ -80,6 +80,7 @@ def test_rewards_are_standardised_and_signed() -> None:
     assert made.check(one_hot("brief")) == Targets({"kind": 0.0, "brief": 0.0})  # in the objectives' own units
     assert asked(policy(form="tagged"), one_hot("kind")) == "<rm1_score> 1.4 <rm2_score> -1.4"
     assert asked(policy(decimals=0), one_hot("kind")) == "kind 1, brief -1"
+    assert asked(policy(padded=True), Targets({"kind": 0})) == "kind -1.4, brief +0.0"
     assert asked(policy(quantiles=(0.5, 1.0)), one_hot("kind")) == "kind 1.4, brief 0.0"
 
 

@@ -2,7 +2,7 @@
 
 default     directions without negative components, 16 replies
 paper       the paper's cone: 45 degrees about helpfulness, 80 replies, its words (for data with helpful and verbosity)
-lab         the lab's: full training, fewer steps
+lab         the lab's: full training, fewer steps, numbers of one width
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def paper() -> Dpa:
 def lab() -> Dpa:
     """Tuned on the lab's validation prompts."""
     return Dpa(
-        optim=Optim(steps=200, lr=1e-3, batch_size=32),
-        online=Optim(steps=100, lr=5e-4, batch_size=32, schedule="constant", warmup=5),
+        optim=Optim(steps=250, lr=2e-3, batch_size=32),
+        online=Optim(steps=80, lr=1e-3, batch_size=32, schedule="constant", warmup=5),
         rounds=2,
         samples=600,
         replies=8,
         decoding=Decoding(max_new_tokens=64, batch_size=512),
-        steering=PromptDirections(shared_where=None),
+        steering=PromptDirections(shared_where=None, padded=True),
     )

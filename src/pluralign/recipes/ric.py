@@ -2,7 +2,7 @@
 
 default     the paper's numbers, rewards written by name
 paper       the same, written as the paper does: "<rm1_score> 0.7" (7B models with LoRA)
-lab         the lab's: full training, fewer steps, ranges from the median up
+lab         the lab's: full training, fewer steps, whole rewards of one width
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def paper() -> Ric:
 def lab() -> Ric:
     """Tuned on the lab's validation prompts."""
     return Ric(
-        optim=Optim(steps=400, lr=1e-3, batch_size=32),
-        online=Optim(steps=100, lr=3e-4, batch_size=32, schedule="constant", warmup=5),
+        optim=Optim(steps=450, lr=2e-3, batch_size=32),
+        online=Optim(steps=60, lr=1e-3, batch_size=32, schedule="constant", warmup=5),
         iterations=2,
         samples=1500,
         offline_kept=1500,
         wish="weights",
         decoding=Decoding(temperature=0.7, top_p=0.9, max_new_tokens=64, batch_size=512),
-        steering=PromptScores(shared_where=None, quantiles=(0.5, 1.0)),
+        steering=PromptScores(shared_where=None, decimals=0, padded=True),
     )

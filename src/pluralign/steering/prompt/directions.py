@@ -39,6 +39,8 @@ class PromptDirections(TextSteering):
 
     form: Literal["named", "paper"] = "named"
     """named: "helpful 71, funny -71"; paper: "maximize weighted rating = helpful*71 + funny*-71" """
+    padded: bool = False
+    """write three digits always, 071 for 71, and with an axis the sign: then all numbers have one width, and stand at the same places (small models bind by place)"""
     axis: str = ""
     """objective in the middle of the cone (paper: helpfulness); empty: all directions without negative components"""
     angle: float = 45.0
@@ -78,7 +80,8 @@ class PromptDirections(TextSteering):
         """Every objective's component in hundredths, in the policy's order."""
         assert isinstance(condition, Weights), "translate first"
         parts = (100 * vector(replace(condition, strength=1.0), self._objectives)).round().astype(int).tolist()
-        pairs = zip(names(self._objectives), parts, strict=True)
+        width = "" if not self.padded else "+04d" if self.axis else "03d"
+        pairs = [(name, f"{part:{width}}") for name, part in zip(names(self._objectives), parts, strict=True)]
         if self.form == "paper":
             return "maximize weighted rating = " + " + ".join(f"{name}*{part}" for name, part in pairs)
         return ", ".join(f"{name} {part}" for name, part in pairs)

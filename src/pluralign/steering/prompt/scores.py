@@ -44,6 +44,8 @@ class PromptScores(TextSteering):
     """named: "helpful 0.7, funny -1.2"; tagged: "<rm1_score> 0.7 <rm2_score> -1.2" (the paper)"""
     decimals: int = 1
     """digits after the point of a written reward (the paper: 1)"""
+    padded: bool = False
+    """write the sign of rewards above 0 too: then all have one width, and stand at the same places (small models bind by place)"""
     mean: tuple[float, ...] = ()
     """of each objective in the training data, signed so that more is better; found by training"""
     std: tuple[float, ...] = ()
@@ -111,7 +113,8 @@ class PromptScores(TextSteering):
             (condition.values[name] * sign - mean) / std if name in condition.values else 0.0
             for name, sign, mean, std in facts
         ]
-        shown = [f"{round(reward, self.decimals) + 0.0:.{self.decimals}f}" for reward in rewards]
+        sign = "+" if self.padded else "-"
+        shown = [f"{round(reward, self.decimals) + 0.0:{sign}.{self.decimals}f}" for reward in rewards]
         if self.form == "tagged":
             return " ".join(f"<rm{place}_score> {reward}" for place, reward in enumerate(shown, 1))
         return ", ".join(f"{name} {reward}" for name, reward in zip(names(self._objectives), shown, strict=True))
