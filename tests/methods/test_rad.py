@@ -85,6 +85,13 @@ def test_it_learns_to_meet_goals_and_is_resumed_and_loaded(tmp_path: Path) -> No
         assert margin(policy, asked) == margin(again, asked) == margin(loaded, asked)
 
 
+def test_a_base_that_cannot_read_goals_learns_it_first(tmp_path: Path) -> None:
+    first = Optim(steps=20, batch_size=4, lr=1e-2, warmup=1)
+    policy = train(Rad(first_optim=first, optim=Optim(steps=1, batch_size=2, lr=1e-9)), tmp_path / "run", RECORDS)
+    assert margin(policy, one_hot("kind")) > margin(policy, one_hot("brief")) + 3
+    assert (tmp_path / "run" / "stages" / "imitation" / "finished.json").exists()
+
+
 def test_without_a_goal_both_orders_of_a_pair_are_there() -> None:
     """So that −log σ(h) − log σ(−h) pulls h to 0."""
     (group,) = partly_unasked(relabelled(POLICY, RECORDS[:1]), 0.999, 0)

@@ -8,7 +8,9 @@ Source: Zhang et al. 2024, arXiv 2410.08067 (methods.md A17). 1. Write the goal 
    equal are left out. All pairs of a prompt's replies are taken, not the best against one other.
 2. The words of the prompt are ours. ρ is measured against the base after the plain prompt.
 3. LoRA on attention by default, and the embeddings.
-4. A share of the prompts has no goal, and so both orders of every pair: their loss is least where ρ(y_w) = ρ(y_l), which
+4. A base that cannot read goals may learn it first, by imitation (`first_optim`): from pairs alone it hardly does, since
+   every reply wins as often as it loses. The paper's models follow instructions.
+5. A share of the prompts has no goal, and so both orders of every pair: their loss is least where ρ(y_w) = ρ(y_l), which
    pulls the unconditioned model, that guidance compares with, towards the base (weakly, for a small β).
 """
 
@@ -24,8 +26,9 @@ from pluralign.data.objective import Objective
 from pluralign.data.record import Record
 from pluralign.errors import DataError
 from pluralign.losses.dpo import CDPO, DPO
+from pluralign.losses.sft import SFT
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
-from pluralign.methods.rated import check_share, learn_levels, partly_unasked, rated
+from pluralign.methods.rated import check_share, imitate, learn_levels, partly_unasked, rated
 from pluralign.policy import Policy
 from pluralign.steering.prompt.levels import PromptLevels
 from pluralign.training.fit import fit
@@ -42,6 +45,8 @@ class Rad:
 
     loss: DPO | CDPO = field(default_factory=DPO)
     """DPO (β = .1) or cDPO"""
+    first_optim: Optim | None = None
+    """imitate every reply under its own scores first, for a base that cannot read goals (none, the paper: it can)"""
     optim: Optim = field(default_factory=lambda: Optim(lr=1e-4, steps=250, batch_size=8))
     """the optimisation (batch_size in prompts, all pairs of each)"""
     unasked_share: float = 0.1
@@ -60,6 +65,8 @@ class Rad:
         """Relabel, then DPO."""
         policy.keep_reference()
         learn_levels(policy, data.train)
+        if self.first_optim is not None:
+            imitate(policy, data.train, run.stage("imitation"), SFT(), self.first_optim, self.unasked_share)
         groups = relabelled(policy, data.train)
         if not groups:
             raise DataError("no two replies of a prompt are rated differently; rad compares replies of a prompt")

@@ -20,7 +20,11 @@ def default() -> Rad:
 
 def lab() -> Rad:
     """Tuned on the lab's validation prompts."""
-    return Rad(optim=Optim(steps=250, batch_size=6, lr=1e-3), steering=PromptLevels(shared_where=None))
+    return Rad(
+        first_optim=Optim(steps=500, batch_size=32, lr=2e-3),
+        optim=Optim(steps=100, batch_size=6, lr=5e-4, warmup=10),
+        steering=PromptLevels(shared_where=None),
+    )
 
 
 def paper() -> Rad:
