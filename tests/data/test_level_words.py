@@ -136,3 +136,15 @@ def test_sets_are_named() -> None:
         "helpful, warm and funny",
     ]
     assert max(map(len, chained.sets(8))) == 3
+    assert chained.sets(2, 1) == [(0,), (1,)]
+
+
+def test_the_widest_pair_may_be_asked_for() -> None:
+    """Of kindness 0, 1, 4 the pairs differ by 1, 3 and 4."""
+    one = record("a", (1, 8), (0, 8), (4, 8))
+    for widest, expected in (
+        (True, {("reply 2", "reply 1")}),
+        (False, {("reply 2", "reply 1"), ("reply 2", "reply 0"), ("reply 0", "reply 1")}),
+    ):
+        found = chained.pairs(one, [KIND, SHORT], 40, np.random.default_rng(0), 1, widest)
+        assert {(better.text, worse.text) for _, better, worse in found} == expected

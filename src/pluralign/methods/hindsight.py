@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -57,6 +57,10 @@ class Hindsight:
     """chains of each record"""
     alone: float = 0.5
     """share of chains with a single reply (paper: 0)"""
+    together: int = 3
+    """objectives that a chain is about, at most (paper: one notion of better)"""
+    pairs: Literal["random", "widest"] = "random"
+    """which pair of a record's replies is shown: any that differ, or those that differ most"""
     unasked: float = 0.1
     """share of single replies learnt without feedback, which guidance needs (paper: 0)"""
     better: tuple[str, ...] = ("a more {} answer", "an answer that is {}")
@@ -69,15 +73,15 @@ class Hindsight:
     def __post_init__(self) -> None:
         if self.epochs is not None and not 0 < self.epochs < float("inf"):
             raise ConfigError(f"epochs must be a finite number above 0 (or None), got {self.epochs}")
-        if self.chains < 1 or not (0 <= self.alone <= 1 and 0 <= self.unasked <= 1):
-            raise ConfigError("hindsight: chains is at least 1, alone and unasked are shares from 0 to 1")
+        if min(self.chains, self.together) < 1 or not (0 <= self.alone <= 1 and 0 <= self.unasked <= 1):
+            raise ConfigError("hindsight: chains and together are at least 1, alone and unasked are shares from 0 to 1")
         pairs = list(zip(self.better, self.worse, strict=False))
         if not pairs or len(self.better) != len(self.worse) or any(t.count("{}") != 1 for pair in pairs for t in pair):
             raise ConfigError("hindsight: better and worse are equally many templates, each with one {}")
 
     def new_steering(self, objectives: Sequence[Objective]) -> PromptWords:
         """Words in the prompt; what the first template says of each set of objectives is worth that set's direction."""
-        sets = chained.sets(len(objectives))
+        sets = chained.sets(len(objectives), self.together)
         directions = np.array([[float(j in chosen) for j in range(len(objectives))] for chosen in sets])
         steering = replace(self.steering)
         said = [self.better[0].format(chained.listed(chosen, objectives)) for chosen in sets]
@@ -103,9 +107,12 @@ class Hindsight:
 
     def _groups(self, records: Sequence[Record], data: TrainingData, encoder: Encoder, seed: int) -> list[Group]:
         found: list[Group] = []
+        widest = self.pairs == "widest"
         for number, record in enumerate(records):
             rng = np.random.default_rng([seed, number])
-            for chosen, better, worse in chained.pairs(record, data.objectives, self.chains, rng):
+            for chosen, better, worse in chained.pairs(
+                record, data.objectives, self.chains, rng, self.together, widest
+            ):
                 found.append(self._chain(record, chained.listed(chosen, data.objectives), better, worse, encoder, rng))
         return found
 

@@ -25,6 +25,7 @@ TOXICITY = (
     "Maximum Toxicity",
 )
 SUMMARIES = ("Excellent", "Good", "Mediocre", "Bad", "Horrible")
+_DRAWN = Decoding(max_new_tokens=64, batch_size=512)
 DIALOGUE = ("Harmless and very helpful", "Harmless and helpful", "Harmless and not helpful", "Harmful")
 
 
@@ -34,13 +35,14 @@ def default() -> Alt:
 
 
 def lab() -> Alt:
-    """For the lab's model and words."""
+    """For the lab's model and words, tuned on its validation prompts. A phrase speaks of one objective: a model this small
+    takes long to learn which of several words belongs to which name (spoken .3: a gain of .1 to .3 where this has .7)."""
     return Alt(
         loss=Conditional(),
-        optim=Optim(steps=300, batch_size=32, lr=2e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
+        optim=Optim(steps=350, batch_size=32, lr=4e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
         epochs=None,
-        rounds=Rounds(num=1, prompts=256, replies=8, drop=0.0, from_data=True, decoding=Decoding(max_new_tokens=64)),
-        wording=Wording(each=None, scope="global"),
+        rounds=Rounds(num=1, prompts=256, replies=8, drop=0.0, from_data=True, decoding=_DRAWN),
+        wording=Wording(scope="global", each=4, spoken=0.0, support=60),
         steering=PromptWords(shared_where=None, levels=("excellent", "good", "fair", "poor", "bad")),
     )
 

@@ -18,12 +18,15 @@ def default() -> Hindsight:
 
 
 def lab() -> Hindsight:
-    """For the lab's model and words."""
+    """For the lab's model and words: one objective at a time, the pairs that differ most, short words, more single replies."""
     return Hindsight(
-        optim=Optim(steps=400, batch_size=32, lr=2e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
+        optim=Optim(steps=400, batch_size=32, lr=4e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
         epochs=None,
-        better=("a more {} answer",),
-        worse=("a less {} answer",),
+        together=1,
+        pairs="widest",
+        alone=0.7,
+        better=("more {}",),
+        worse=("less {}",),
         steering=PromptWords(shared_where=None),
     )
 

@@ -2,7 +2,8 @@
 
 Source: Chain of Hindsight (Liu et al. 2023, arXiv 2302.02676; methods.md A16), step 1, for several objectives: a set is
 drawn (its size first, all sizes alike), and the better reply has the better mean over it, by scores as parts of their
-ranges or by comparisons. Corrupted and empty replies are left out.
+ranges or by comparisons; a pair is drawn at random, or is the one that differs most. Corrupted and empty replies are left
+out.
 """
 
 from __future__ import annotations
@@ -17,17 +18,23 @@ from pluralign.data.objective import Objective, names
 from pluralign.data.record import Record, Response
 
 Subset = tuple[int, ...]
-_FEW, _MOST_TOGETHER = 6, 3  # with more objectives than a few, sets of at most so many are known
+MOST_TOGETHER = 3
+"""Objectives that words name together, unless said otherwise."""
 
 
 def pairs(
-    record: Record, objectives: Sequence[Objective], num: int, rng: np.random.Generator
+    record: Record,
+    objectives: Sequence[Objective],
+    num: int,
+    rng: np.random.Generator,
+    most: int = MOST_TOGETHER,
+    widest: bool = False,
 ) -> Iterator[tuple[Subset, Response, Response]]:
     """(objectives, better, worse) for each of `num` sets drawn at random that tells two replies apart."""
-    known = sets(len(objectives))
-    most = max(map(len, known))
-    by_size = [[chosen for chosen in known if len(chosen) == size] for size in range(1, most + 1)]
-    sizes = [by_size[int(size)] for size in rng.integers(most, size=num)]
+    known = sets(len(objectives), most)
+    largest = max(map(len, known))
+    by_size = [[chosen for chosen in known if len(chosen) == size] for size in range(1, largest + 1)]
+    sizes = [by_size[int(size)] for size in rng.integers(largest, size=num)]
     drawn = [same[int(rng.integers(len(same)))] for same in sizes]
     ranges = np.array([objective.high - objective.low for objective in objectives])
     rows = np.array([[float(j in chosen) / len(chosen) for j in range(len(objectives))] for chosen in drawn]) / ranges
@@ -37,14 +44,15 @@ def pairs(
     for number, chosen in enumerate(drawn):
         found = [preference for preference in told if preference.condition == number]
         if found:
-            pair = found[int(rng.integers(len(found)))]
+            widths = [preference.margin or 0.0 for preference in found]
+            kept = [pair for pair, width in zip(found, widths, strict=True) if not widest or width == max(widths)]
+            pair = kept[int(rng.integers(len(kept)))]
             yield chosen, record.responses[pair.chosen], record.responses[pair.rejected]
 
 
-def sets(num: int) -> list[Subset]:
-    """Sets of objectives (places) that words name: all of them, or those of up to three where there are many."""
-    most = num if num <= _FEW else _MOST_TOGETHER
-    return [chosen for size in range(1, most + 1) for chosen in combinations(range(num), size)]
+def sets(num: int, most: int = MOST_TOGETHER) -> list[Subset]:
+    """Sets of up to `most` objectives (places) that words name."""
+    return [chosen for size in range(1, min(num, most) + 1) for chosen in combinations(range(num), size)]
 
 
 def listed(chosen: Subset, objectives: Sequence[Objective]) -> str:
