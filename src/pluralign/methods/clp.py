@@ -13,7 +13,7 @@ together. Then the strength of a condition asks for α. Differs from the paper, 
 2. Q is Dirichlet(1, .., 1) with a mass of .1 on single objectives; weights are drawn per prompt, k replies under each.
 3. The baseline is RLOO's; rewards are standardised on replies of the reference.
 4. `learn_from` preferences is ours: no sampling, pairs of the data judged under drawn weights (cDPO, DPO or the
-   regression), as cmpo does.
+   regression), as cmpo does; its weights are drawn for a step, a quarter of them single objectives.
 """
 
 from __future__ import annotations

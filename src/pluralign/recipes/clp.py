@@ -34,7 +34,7 @@ def lab() -> Clp:
     return Clp(
         alpha=0.05,
         sampling=Sampling(prompts_per_step=24, replies_per_prompt=4, max_new_tokens=64, rows=512),
-        optim=Optim(steps=120, lr=1.5e-3, head_lr=1.5e-3, warmup=5),
+        optim=Optim(steps=100, lr=4e-3, head_lr=4e-3, warmup=5),
         steering=PluralSteering(where="attention", rank=8),
         checkpoint_every=50,
     )
