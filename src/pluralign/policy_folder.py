@@ -95,7 +95,8 @@ def check_vocabulary(policy: Policy, others: Sequence[Policy]) -> None:
                 "models that answer together must have one vocabulary, and these have not: "
                 f"{what}; take models of one family"
             )
-        if other.model.get_output_embeddings().weight.shape[0] < len(own):
+        head = other.model.get_output_embeddings()
+        if getattr(head, "base", head).weight.shape[0] < len(own):
             raise ModelError(f"a helper's head has fewer rows than the vocabulary's {len(own)} tokens; use another one")
 
 

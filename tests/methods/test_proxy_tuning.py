@@ -12,6 +12,7 @@ import torch
 
 import made_up
 import tiny
+from pluralign import lab
 from pluralign.base_model import weights_fingerprint
 from pluralign.data.condition import Weights, one_hot
 from pluralign.data.record import Record, user
@@ -22,6 +23,8 @@ from pluralign.methods.contrastive import Contrastive
 from pluralign.methods.mod import Mod
 from pluralign.methods.proxy import Proxy
 from pluralign.policy import Policy
+from pluralign.recipes.registry import recipe
+from pluralign.sampling.engine import Engine, Request
 from pluralign.steering.contrastive import ContrastiveSteering
 from pluralign.steering.mixture import MixtureSteering
 from pluralign.steering.proxy import ProxySteering
@@ -130,3 +133,18 @@ def test_pairs_are_judged_as_the_policy_answers(tmp_path: Path, steering: Contra
 def _kinder(record: Record, first: int, second: int) -> bool:
     one, two = (record.responses[place].scores["kind"] or 0.0 for place in (first, second))
     return one > two
+
+
+def test_the_labs_two_models_read_the_same_tokens() -> None:
+    """The recipe `nano`: a model of another size and training beside the lab's base; untuned it adds nothing."""
+    method = recipe("proxy", "nano")
+    assert isinstance(method, Proxy)
+    big = Policy.from_base(lab.base_path("base"), method.new_steering(lab.objectives), lab.objectives)
+    big.assist(Policy.from_base(method.small, dataclasses.replace(method.experts), lab.objectives))
+    assert big.helpers[0].model.config.hidden_size != big.model.config.hidden_size
+    prompt = next(iter(lab.prompts("train"))).messages
+    asked, plain = (
+        Engine(big).generate([Request(prompt, condition, seed=1, max_new_tokens=16)])[0]
+        for condition in (one_hot("funny"), None)
+    )
+    assert asked.ids == plain.ids and asked.logprob == pytest.approx(plain.logprob, abs=0.3)  # the mask renormalises
