@@ -9,7 +9,7 @@ Source: Gui, Gârbacea, Veitch 2024, arXiv 2406.00832 (methods.md A20; n = 8, a 
 2. σ_k is the deviation of an objective's scores over the pool, or the width of its range (`scale`).
 3. Plural low-rank heads on a frozen trunk; the paper trains all weights.
 4. `samples=data` takes the replies of the data for the n samples, which is right where the reference drew them.
-5. Where replies are short the imitation needs more weight than a = .005 (recipe `lab`: .9), or δ is reached by making the
+5. Where replies are short the imitation needs more weight than a = .005 (recipe `lab`: .95), or δ is reached by making the
 worst reply impossible while the best one grows no likelier.
 A prompt with fewer than n judged replies is left out, and so is a weight under which all n score the same.
 """
