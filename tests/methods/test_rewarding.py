@@ -19,7 +19,7 @@ from pluralign.errors import ConfigError, DataError, FormatVersionError, ModelEr
 from pluralign.losses.reward import BradleyTerry
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.reward import Reward
-from pluralign.methods.rewarding import RewardTraining, reward_groups, train_reward
+from pluralign.methods.rewarding import PromptSource, RewardTraining, reward_groups, train_reward
 from pluralign.reward_model import RewardModel
 from pluralign.steering.none import NoSteering
 from pluralign.steering.prompt.weights import PromptWeights
@@ -125,6 +125,18 @@ def test_a_score_between_two_classes_belongs_to_both(tmp_path: Path):
     (group,) = reward_groups([record], OBJECTIVES, reward)
     found = {str(condition): value for condition, value in zip(group.conditions, group.values[0], strict=True)}
     assert found == pytest.approx({"kind:2": 0.75, "kind:3": 0.25, "brief:8": 1.0})
+
+
+def test_a_step_reads_all_replies_of_its_prompts(tmp_path: Path):
+    """Of every kind: two records of three replies each, whatever groups they make; every record once in an epoch."""
+    for kind in KINDS:
+        records = made_up.compared(6) if kind == "bt" else made_up.scored(6)
+        reward = trained(tmp_path / kind, records, kind=kind, optim=replace(OPTIM, steps=1))
+        source = PromptSource(reward_groups(records, OBJECTIVES, reward), 2, seed=1)
+        assert source.steps(1.0) == 3
+        found = [sorted({group.id for group in source.batch(step)}) for step in range(3)]
+        assert sorted(name for step in found for name in step) == ["0", "1", "2", "3", "4", "5"]
+        assert all(sum(len(group.responses) for group in source.batch(step)) == 6 for step in range(3))
 
 
 def test_how_a_distribution_is_read(tmp_path: Path):

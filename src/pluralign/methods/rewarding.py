@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -99,7 +99,7 @@ def train_reward(
     if how.kind == "regression":
         reward.shift, reward.scale = _moments(data.train, data.objectives)
     groups = reward_groups(data.train, data.objectives, reward)
-    source = GroupSource(groups, how.optim.batch_size, stage.seed)
+    source = PromptSource(groups, how.optim.batch_size, stage.seed)
     optim = how.optim if how.epochs is None else replace(how.optim, steps=source.steps(how.epochs))
     held_out = validation_groups(list(_groups(data.validation, data.objectives, reward)))
     fit(reward, source, how.objective_loss(), stage, optim, held_out)
@@ -129,6 +129,26 @@ def scored_objectives(objectives: Sequence[Objective], kind: Kind) -> tuple[Obje
     if kind != "bt":
         return tuple(objectives)
     return tuple(replace(o, low=-SPREAD, high=SPREAD, direction="higher") for o in objectives)
+
+
+class PromptSource(GroupSource):
+    """Groups whose batches are of `batch_size` records each: all groups of a record (by messages and id) in one step."""
+
+    def __init__(self, groups: Sequence[Group], batch_size: int, seed: int = 0) -> None:
+        super().__init__(groups, batch_size, seed)
+        self._together: dict[tuple[Any, str], list[Group]] = {}
+        for group in self.groups:
+            self._together.setdefault((group.messages, group.id), []).append(group)
+        self._first = GroupSource([together[0] for together in self._together.values()], batch_size, seed)
+
+    def steps(self, epochs: float) -> int:
+        """Optimiser steps that see every record `epochs` times (rounded up)."""
+        return self._first.steps(epochs)
+
+    def batch(self, step: int) -> list[Group]:
+        """The groups of a step's records."""
+        firsts = self._first.batch(step)
+        return [group for first in firsts for group in self._together[first.messages, first.id]]
 
 
 def reward_groups(records: Sequence[Record], objectives: Sequence[Objective], reward: RewardModel) -> list[Group]:
