@@ -24,21 +24,22 @@ NUMBERS = 1 << 25
 """Logits (tokens x vocabulary) held at once; beyond it, chunks are recomputed in backward."""
 
 
-def token_outputs(policy: Policy, batch: Any, with_reference: bool) -> TokenOutputs:
-    """Of a `training.batching.Batch`; `with_reference` needs its `plain` rows (ConfigError without them)."""
+def token_outputs(policy: Policy, batch: Any, with_reference: bool, numbers: int = NUMBERS) -> TokenOutputs:
+    """Of a `training.batching.Batch`, `numbers` logits at a time; `with_reference` needs its `plain` rows (ConfigError
+    without them)."""
     num = batch.coefficients.shape[1]
     ids, mask, series = (batch.input_ids, batch.targets_mask, batch.series)
     coefficients = batch.coefficients.flatten(0, 1)
     if num > 1:
         ids, mask = (tensor.repeat_interleave(num, 0) for tensor in (ids, mask))
-        series = {name: numbers.repeat_interleave(num, 0) for name, numbers in series.items()}
+        series = {name: values.repeat_interleave(num, 0) for name, values in series.items()}
     rows, columns = mask[:, 1:].nonzero(as_tuple=True)
     settle(policy)
     states = read(policy, ids, mask, coefficients)
     shares = coefficients[rows]
     kept = _kept(policy)
     reference = _reference_logits(policy, batch, num, kept) if with_reference else None
-    size = max(1, NUMBERS // policy.head.vocabulary_size)
+    size = max(1, numbers // policy.head.vocabulary_size)
 
     def chunk(part: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         logits = policy.head.logits(states[part], shares[part]) if policy.fused else states[part]
@@ -50,7 +51,7 @@ def token_outputs(policy: Policy, batch: Any, with_reference: bool) -> TokenOutp
     found = [chunk(part) if one else checkpoint(chunk, part, use_reentrant=False) for part in parts]
     logprobs, entropy, forward, reverse = (torch.cat(each) for each in zip(*found, strict=True))
     summed = logprobs.new_zeros(len(ids)).index_add(0, rows, logprobs).view(-1, num)
-    at_tokens = {name: numbers[rows, columns + 1] for name, numbers in series.items()}
+    at_tokens = {name: values[rows, columns + 1] for name, values in series.items()}
     return TokenOutputs(
         summed,
         batch.reference,
