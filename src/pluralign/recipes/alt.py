@@ -39,7 +39,7 @@ def lab() -> Alt:
     takes long to learn which of several words belongs to which name (spoken .3: a gain of .1 to .3 where this has .7)."""
     return Alt(
         loss=Conditional(),
-        optim=Optim(steps=350, batch_size=32, lr=4e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
+        optim=Optim(steps=400, batch_size=32, lr=4e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
         epochs=None,
         rounds=Rounds(num=1, prompts=256, replies=8, drop=0.0, from_data=True, decoding=_DRAWN),
         wording=Wording(scope="global", each=4, spoken=0.0, support=60),
