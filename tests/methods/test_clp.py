@@ -33,7 +33,7 @@ from pluralign.training.run import Run
 OBJECTIVES = made_up.OBJECTIVES
 EVEN = Weights({"kind": 0.5, "brief": 0.5})
 SMALL = Sampling(prompts_per_step=2, replies_per_prompt=2, max_new_tokens=4, num_reference=8)
-ONE_TOKEN = Sampling(prompts_per_step=8, replies_per_prompt=4, max_new_tokens=1, standardise="none")
+ONE_TOKEN = Sampling(prompts_per_step=6, replies_per_prompt=4, max_new_tokens=1, standardise="none")
 OPTIM = Optim(steps=3, lr=1e-2, head_lr=1e-2, warmup=0)
 PROMPTS = [Record(user(text), id=text) for text in ("tell me a joke", "now", "a very short joke")]
 VARIANTS = {
@@ -190,15 +190,15 @@ def test_a_scorer_that_fails_loses_nothing(tmp_path: Path, kind: str, fail_at: i
 def test_policy_gradient_comes_near_the_exact_optimum_at_every_weight(tmp_path: Path) -> None:
     """Replies of one token are a finite set: V_{α,w} and its optimum are known. `kind` likes kind words, `brief` the end."""
     found = {}
-    for steps in (1, 8, 32):
+    for steps in (1, 6, 24):
         optim = Optim(steps=steps, lr=2e-2 if steps > 1 else 0.0, warmup=0, schedule="constant")
         method = Clp(alpha=0.2, sampling=ONE_TOKEN, steering=VARIANTS["full"], optim=optim, checkpoint_every=100)  # type: ignore[arg-type]
         policy = train(method, tmp_path / str(steps), Words())
         found[steps] = np.array([value(policy, np.array(w), 0.2) for w in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))])
     start, best = found[1].T  # a learning rate of 0: the reference
-    early, late = ((found[steps][:, 0] - start) / (best - start) for steps in (8, 32))
+    early, late = ((found[steps][:, 0] - start) / (best - start) for steps in (6, 24))
     assert (early < late).all()
-    assert late.min() > 0.25 and late.mean() > 0.6
+    assert late.min() > 0.2 and late.mean() > 0.5
 
 
 def value(policy: Policy, weights: np.ndarray, alpha: float) -> tuple[float, float]:
@@ -226,7 +226,7 @@ def test_one_reward_and_many_alpha(tmp_path: Path) -> None:
     method = Clp(
         alpha=0.1, alpha_range=(0.02, 0.98), steering=PluralSteering(where="all", rank=4),
         sampling=ONE_TOKEN,
-        optim=Optim(steps=25, lr=2e-2, warmup=0, schedule="constant"), checkpoint_every=100,
+        optim=Optim(steps=18, lr=2e-2, warmup=0, schedule="constant"), checkpoint_every=100,
     )  # fmt: skip
     policy = train(method, tmp_path / "run", Words(), objectives=OBJECTIVES[1:])
     steering = policy.steering
