@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pluralign.comparison.options import CompareOptions, compare
+from pluralign.comparison.options import CompareOptions
+from pluralign.comparison.tables import compare
 from pluralign.data.condition import Condition, parse
 from pluralign.data_api import annotate, convert, forget, split, validate
 from pluralign.errors import ConfigError, ModelError, RunError

@@ -1,10 +1,10 @@
-"""What a comparison is asked for: the options of `pluralign compare`, and the tables by name."""
+"""What a comparison is asked for: the options of `pluralign compare`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pluralign.errors import ConfigError
 
@@ -95,16 +95,3 @@ class CompareOptions:
         if self.data is None or self.scorer is None:
             raise ConfigError(f"{self.table} compares on given data: give --data, --model and --scorer")
         return self.data, self.scorer
-
-
-def compare(options: CompareOptions, command: str = "") -> dict[str, Any]:
-    """Do what a table asks for and write its page; everything on it as JSON. `command`: as the page quotes it."""
-    from importlib import import_module
-
-    if options.table in ("methods", "mechanism_loss"):
-        from pluralign.comparison import lab_tables
-
-        return lab_tables.publish(options, command)
-    module = import_module(f"pluralign.comparison.named.{options.table}")
-    found: dict[str, Any] = module.publish(options, command)
-    return found
