@@ -117,8 +117,9 @@ def requests(num: int = 24, temperature: float = 1.0) -> list[Request]:
     ]
 
 
-@pytest.mark.parametrize("options", [{}, {"template": "dialogue"}, {"vocab_size": 40}], ids=str)
-@pytest.mark.parametrize("plausibility", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("options", "plausibility"), [({}, 0.1), ({"template": "dialogue"}, 0.0), ({"vocab_size": 40}, 0.0)], ids=str
+)
 def test_replies_are_drawn_from_the_sum(options: dict[str, Any], plausibility: float) -> None:
     """Whoever shares its batch, and whatever the small model's template and the padding of its vocabulary: a reply and
     its log-probability are functions of its request, and the log-probability is that of `log_ratios`."""
