@@ -15,11 +15,13 @@ from torch import Tensor
 import made_up
 import tiny
 from pluralign.data.condition import Bounds, Weights, one_hot
-from pluralign.data.record import Record, user
+from pluralign.data.objective import Objective
+from pluralign.data.record import Record, Response, user
 from pluralign.errors import ConfigError, DataError
 from pluralign.losses.dpo import CDPO, DPO
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.dera import Dera
+from pluralign.methods.experts import pairs_of
 from pluralign.methods.mod import Mod
 from pluralign.methods.soups import Soups
 from pluralign.policy import Policy
@@ -136,3 +138,14 @@ def test_what_cannot_be_trained_is_named(tmp_path: Path) -> None:
         train(Soups(optim=OPTIM), tmp_path / "run", flat)
     with pytest.raises(ConfigError, match="choose with --objectives from kind, brief"):
         Dera().new_steering(made_up.OBJECTIVES)
+
+
+def test_the_widest_pair_of_each_record_alone() -> None:
+    rows = [Response(f"r{score}", scores={"kind": float(score)}) for score in (1, 4, 2, 4)]
+    record = Record(user("q"), tuple(rows))
+    kind = Objective("kind", low=0, high=4)
+    found = [(p.responses, p.preferences[0].margin) for p in pairs_of([record, record], kind, "widest")]
+    assert len(found) == 2 and all(margin == 3.0 for _, margin in found)
+    assert len(pairs_of([record], kind)) == 5
+    with pytest.raises(ConfigError, match="all or widest"):
+        pairs_of([record], kind, "best")  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pluralign.data.conversions.explode import explode
 from pluralign.data.conversions.one_hot import one_hot
+from pluralign.data.conversions.power_set import power_set
 from pluralign.data.group import Group
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record
@@ -44,11 +45,13 @@ class Experts:
     """regression only: learn from scores, or from comparisons through a linear reward model"""
     kappa: float = 4.4
     """log-ratio in nats per standard deviation of a learnt reward (regression on comparisons only)"""
+    pairs: Literal["all", "widest"] = "all"
+    """all that an objective tells apart, or the widest of each record alone (the net-margin filter of the CMPO thesis)"""
 
     def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy:
         """Step 1 of the paper, an expert for each objective; step 2 is the steering's."""
         preparation = Preparation(self.feedback, kappa=self.kappa)
-        return train_experts(policy, data, run, self.loss, self.optim, preparation)
+        return train_experts(policy, data, run, self.loss, self.optim, preparation, self.pairs)
 
 
 def train_experts(
@@ -58,6 +61,7 @@ def train_experts(
     loss: DPO | CDPO | Regression,
     optim: Optim,
     preparation: Preparation,
+    pairs: Literal["all", "widest"] = "all",
 ) -> Policy:
     """Train every objective's change on the pairs that the objective tells apart, `optim` for each, in place.
 
@@ -75,7 +79,7 @@ def train_experts(
     experts = []
     for place, objective in enumerate(objectives):
         train, held_out = (
-            pairs_of(part, objective) for part in (records[: len(data.train)], records[len(data.train) :])
+            pairs_of(part, objective, pairs) for part in (records[: len(data.train)], records[len(data.train) :])
         )
         if not train:
             raise DataError(f"no pair of replies differs on {objective.name!r}; check its scores or comparisons")
@@ -118,6 +122,9 @@ def _keep(trained: dict[str, Tensor], now: dict[str, Tensor], place: int) -> Non
         trained[name][place] = tensor[place]
 
 
-def pairs_of(records: Sequence[Record], objective: Objective) -> list[Group]:
-    """Every pair that the objective tells apart, judged under the objective alone."""
-    return [pair for record in records for group in one_hot(record, [objective]) for pair in explode(group)]
+def pairs_of(records: Sequence[Record], objective: Objective, which: Literal["all", "widest"] = "all") -> list[Group]:
+    """Pairs that the objective tells apart, judged under the objective alone; ConfigError for another word."""
+    if which not in ("all", "widest"):
+        raise ConfigError(f"pairs are all or widest, got {which!r}")
+    view = one_hot if which == "all" else power_set  # of one objective: its net margin is the difference
+    return [pair for record in records for group in view(record, [objective]) for pair in explode(group)]
