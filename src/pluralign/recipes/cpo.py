@@ -7,7 +7,7 @@ paper     on a real model: ratings of 1 to 5 as in the data, DPO β = .1 as in t
 
 from __future__ import annotations
 
-from pluralign.losses.dpo import DPO
+from pluralign.losses.dpo import CDPO, DPO
 from pluralign.methods.cpo import Cpo
 from pluralign.steering.prompt.levels import PromptLevels
 from pluralign.training.optim import Optim
@@ -19,10 +19,12 @@ def default() -> Cpo:
 
 
 def lab() -> Cpo:
-    """Tuned on the lab's validation prompts."""
+    """DPO at β = .1 soon spoils the lab's small model (100 steps from an imitation of full rating strings: gain 1.40,
+    fluency .72 on validation, seed 0), so cDPO, which caps log-ratios, and few steps. This recipe itself is not measured."""
     return Cpo(
-        sft_optim=Optim(steps=400, batch_size=32, lr=2e-3),
-        optim=Optim(steps=150, batch_size=12, lr=5e-4),
+        loss=CDPO(beta=0.5, label_smoothing=0.1),
+        sft_optim=Optim(steps=650, batch_size=32, lr=2e-3),
+        optim=Optim(steps=30, batch_size=12, lr=3e-4, warmup=4),
         steering=PromptLevels(form="tags", shared_where=None),
     )
 
