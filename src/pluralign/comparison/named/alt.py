@@ -53,7 +53,8 @@ def compared(
     lines = [__doc__ or ""]
     for row in begin.done(rows):
         (policy,) = begin.policies(table, row)
-        words = tuple(getattr(policy.steering, "levels", ()))
+        steering: Any = policy.steering
+        words = tuple(steering.phrase([("", level)]) for level in range(steering.num_levels))
         told = {"rounds": list(rounds(table.folder(row["seed"], row["key"]) / "run", words, policy.objectives))}
         told |= _asked(options, table, row, policy, words)
         found[f"{row['title']}, seed {row['seed']}"] = told
