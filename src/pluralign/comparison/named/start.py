@@ -128,7 +128,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}" if np.isfinite(value) else NO_NUMBER
-    return NO_NUMBER if value is None else str(value)
+    return NO_NUMBER if value is None else str(value).replace("|", "\\|")
 
 
 def written(
