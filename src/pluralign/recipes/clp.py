@@ -30,23 +30,23 @@ def default() -> Clp:
 
 
 def lab() -> Clp:
-    """24 prompts a step, each under weights of its own, four replies each."""
+    """full-CLP: 24 prompts a step, each under weights of its own, four replies each."""
     return Clp(
         alpha=0.05,
         sampling=Sampling(prompts_per_step=24, replies_per_prompt=4, max_new_tokens=64, rows=512),
         optim=Optim(steps=100, lr=4e-3, head_lr=4e-3, warmup=5),
-        steering=PluralSteering(where="attention", rank=8),
+        steering=PluralSteering(where="all", rank=8),
         checkpoint_every=50,
     )
 
 
 def lab_preferences() -> Clp:
-    """Copies of rank 4, cDPO (β = .25, ε = .1) on all pairs of eight replies, one draw of weights a step."""
+    """Copies of rank 4 of every layer (attention alone hardly moves here), cDPO (β = .25, ε = .1) on all pairs of eight replies, one draw of weights a step."""
     return Clp(
         learn_from="preferences",
         pairs=DrawnPairs(loss=CDPO(beta=0.25, label_smoothing=0.1), weights_per_step=1, responses_per_prompt=8),
-        optim=Optim(steps=250, lr=1e-3, head_lr=1e-3),
-        steering=PluralSteering(where="attention", rank=4),
+        optim=Optim(steps=250, lr=4e-3, head_lr=4e-3),
+        steering=PluralSteering(where="all", rank=4),
     )
 
 
