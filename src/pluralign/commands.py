@@ -177,7 +177,7 @@ class Methods:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(api.CompareOptions):
-    __doc__ = api.CompareOptions.__doc__
+    """Compare methods side by side: one pool, one budget, one judge; a page, a table and a picture."""
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
         """Everything on the page, and the page."""
