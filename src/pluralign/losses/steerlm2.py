@@ -12,7 +12,7 @@ on one sample; `temper` T > 1 takes w^(1/T) instead (not in the paper).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class PosteriorKL:
 
     def __call__(self, outputs: Outputs, judgements: Judgements) -> tuple[Tensor, Metrics]:
         """(loss [P]: its prompt's KL for each example; metrics: kl, and samples, the effective number 1 / Σ w'²)."""
-        samples, place = judgements.chosen.unique(return_inverse=True)
+        samples, place = _distinct(judgements.chosen)
         first = judgements.condition == 0
         log_w, drawn = judgements.margin.new_full((2, len(samples)), torch.nan)
         log_w[place[first]] = judgements.margin[first] / self.temper
@@ -46,7 +46,7 @@ class PosteriorKL:
         if bool(torch.isnan(log_w + drawn).any()) or bool((judgements.condition > 1).any()):
             raise ConfigError("steerlm2 learns from samples with two values each: log w and log Q'")
         groups = outputs.lengths.new_zeros(len(outputs.lengths)) if outputs.groups is None else outputs.groups
-        prompts, prompt = groups[samples].unique(return_inverse=True)
+        prompts, prompt = _distinct(groups[samples])
         own = _log_shares(log_w, prompt, len(prompts))
         other = _log_shares(outputs.logprobs.float()[samples, 0] - drawn, prompt, len(prompts))
         kl = _summed(own.exp() * (own - other), prompt, len(prompts))[prompt[place]]
@@ -63,3 +63,10 @@ def _log_shares(values: Tensor, owner: Tensor, num: int) -> Tensor:
 def _summed(values: Tensor, owner: Tensor, num: int) -> Tensor:
     """Sums [num] of the values of each owner."""
     return values.new_zeros(num).index_add(0, owner, values)
+
+
+def _distinct(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """(the distinct values, ascending; the place of each number among them)."""
+    untyped: Any = numbers
+    values, places = untyped.unique(return_inverse=True)
+    return values, places

@@ -50,10 +50,10 @@ class VectorSteering(ByWeights):
             raise ConfigError(
                 f"layers {self.layers} of a model with {len(blocks)} blocks; the last is {len(blocks) - 1}"
             )
-        self._state = install(model, DeltaSpec(), self.expand, self._num + 2)
+        self._state = install(model, DeltaSpec(), self.expand, self._num + 2)  # type: ignore[misc]
         for layer in self.layers:
             name, last = [(name, each) for name, each in blocks[layer].named_modules() if is_linear(each)][-1]
-            offsets = Offsets(self._num, sizes(last)[0]).to(last.weight.device)  # type: ignore[arg-type]
+            offsets = Offsets(self._num, sizes(last)[0]).to(last.weight.device)
             parent, _, leaf = name.rpartition(".")
             setattr(blocks[layer].get_submodule(parent), leaf, PluralLinear(last, self._state, offsets, None))
             self._check(model, blocks[layer], offsets)
