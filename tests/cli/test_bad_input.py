@@ -74,7 +74,7 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no file": ("train cmpo --data {tmp}/none.jsonl --model {place}/model --out {tmp}/run", ("none.jsonl: cannot be read",)),
     "a folder as data": ("train cmpo --data {place}/model --model {place}/model --out {tmp}/run", ("a folder without data files",)),
     "unknown objective": ("train cmpo {base} --objectives kind rude", ("unknown objective 'rude'", "kind, brief")),
-    "unknown method": ("train nothing {base}", ("unknown method 'nothing'; known are: cmpo, ",)),
+    "unknown method": ("train nothing {base}", ("unknown method 'nothing'; known are: alt, ",)),
     "unknown recipe": ("train cmpo --recipe best {base}", ("no recipe 'best'; there are: default",)),
     "recipe without name": ("train cmpo {base} --recipe", ("--recipe takes a value",)),
     "unknown reader": ("train cmpo {base} --reader csv", ("unknown reader 'csv'; allowed are auto",)),
