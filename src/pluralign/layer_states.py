@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pluralign.errors import ConfigError
 from pluralign.logprobs import pad
 from pluralign.losses.outputs import StateOutputs
 from pluralign.packing import batches
+from pluralign.steering.offsets import blocks_of, tensor_of
 
 if TYPE_CHECKING:
     from pluralign.policy import Policy
@@ -25,12 +27,24 @@ def layer_states(
     policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor, layers: Sequence[int]
 ) -> Tensor:
     """[N, layers, d], row after row, at the response tokens targets_mask [R, T] of right-padded input_ids [R, T] under
-    coefficients [R, C]; differentiable. The last block's states are taken before the final norm only where the model
-    gives them so (transformers does not), hence leave it out."""
-    with policy.steering.steered(policy.model, coefficients):
-        found = policy.model.get_decoder()(input_ids=input_ids, use_cache=False, output_hidden_states=True)
-    chosen = torch.stack([found.hidden_states[layer + 1] for layer in layers], dim=2)
-    return chosen[targets_mask]
+    coefficients [R, C]; differentiable. They are what the blocks give, so those of the last stand before the final norm.
+    Raises ConfigError for a block that the model does not have."""
+    blocks = blocks_of(policy.model)
+    if not all(0 <= layer < len(blocks) for layer in layers):
+        raise ConfigError(f"layers {tuple(layers)} of a model with {len(blocks)} blocks; they count from 0")
+    found: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Callable[[Any, Any, Any], None]:
+        return lambda _module, _inputs, output: found.update({layer: tensor_of(output)})
+
+    hooks = [blocks[layer].register_forward_hook(keep(layer)) for layer in layers]
+    try:
+        with policy.steering.steered(policy.model, coefficients):
+            policy.model.get_decoder()(input_ids=input_ids, use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack([found[layer] for layer in layers], dim=2)[targets_mask]
 
 
 def state_outputs(policy: Policy, batch: Any, layers: Sequence[int]) -> StateOutputs:

@@ -116,3 +116,13 @@ def test_families() -> None:
     )  # fmt: skip
     with pytest.raises(ModelError, match="norm"):
         Policy(tiny.model(gemma), Encoder(tiny.tokenizer()), VectorSteering((0,)), tiny.OBJECTIVES)
+
+
+def test_the_last_block_too_moves_by_the_vector_alone() -> None:
+    """Its states are those before the final norm."""
+    policy = steered((2,))
+    vectors = put(policy)
+    moved = states(policy, one_hot("brief"), (2,)) - states(policy, None, (2,))
+    assert torch.allclose(moved[:, 0], vectors[1].expand(6, 32), atol=1e-4)
+    with pytest.raises(ConfigError, match="3 blocks"):
+        states(policy, None, (3,))

@@ -83,11 +83,13 @@ class OnPolicySource:
 
     def _places(self, step: int) -> list[int]:
         """Prompts in shuffled epochs: each once before any comes again."""
-        size, found = len(self.prompts), []
-        for place in range(step * self.prompts_per_step, (step + 1) * self.prompts_per_step):
-            order = np.random.default_rng([self.seed, 2**31 + place // size]).permutation(size)
-            found.append(int(order[place % size]))
-        return found
+        size = len(self.prompts)
+        places = range(step * self.prompts_per_step, (step + 1) * self.prompts_per_step)
+        orders = {
+            epoch: np.random.default_rng([self.seed, 2**31 + epoch]).permutation(size)
+            for epoch in {place // size for place in places}
+        }
+        return [int(orders[place // size][place % size]) for place in places]
 
     def texts(self) -> Iterable[Text]:
         """Nothing is known beforehand."""

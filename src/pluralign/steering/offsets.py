@@ -7,6 +7,9 @@ On the linear layer that ends a block of the decoder this adds Σ_j λ_j u_j to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,3 +43,18 @@ class Offsets(Deltas):
     def stacked(self) -> dict[str, Tensor]:
         """The vectors, detached."""
         return {"offset": self.offset.detach()}
+
+
+def blocks_of(model: Any) -> Sequence[nn.Module]:
+    """The decoder's blocks: its longest list of modules. ModelError where it has none."""
+    lists: list[nn.ModuleList] = [
+        module for module in model.get_decoder().modules() if isinstance(module, nn.ModuleList)
+    ]
+    if not lists:
+        raise ModelError(f"found no blocks in {type(model).__name__}")
+    return list(lists[max(range(len(lists)), key=lambda place: len(lists[place]))])
+
+
+def tensor_of(output: Any) -> Tensor:
+    """A copy of the hidden states [R, T, d] that a block gives, alone or first of several."""
+    return (output[0] if isinstance(output, tuple) else output).clone()

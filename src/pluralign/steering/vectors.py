@@ -19,7 +19,7 @@ from pluralign.data.objective import Objective
 from pluralign.encoding import Encoder
 from pluralign.errors import ConfigError, ModelError
 from pluralign.steering.deltas import PluralLinear, is_linear, sizes
-from pluralign.steering.offsets import Offsets
+from pluralign.steering.offsets import Offsets, blocks_of, tensor_of
 from pluralign.steering.surgery import DeltaSpec, install
 from pluralign.steering.weighted import ByWeights
 
@@ -42,7 +42,7 @@ class VectorSteering(ByWeights):
         """Vectors of zeros after the chosen blocks; everything else is frozen. ModelError where that cannot be."""
         self._objectives = tuple(objectives)
         self._num = len(objectives)  # type: ignore[misc]
-        blocks = _blocks(model)
+        blocks = blocks_of(model)
         if not self.layers:
             first, end = round(0.3 * len(blocks)), round(0.65 * len(blocks))
             self.layers = tuple(range(first, max(end, first + 1)))
@@ -77,7 +77,7 @@ class VectorSteering(ByWeights):
         size = model.get_input_embeddings().num_embeddings
         ids = torch.arange(1, 7, device=offsets.offset.device)[None] % size
         found: list[Tensor] = []
-        hook = block.register_forward_hook(lambda _module, _inputs, output: found.append(_tensor(output)))
+        hook = block.register_forward_hook(lambda _module, _inputs, output: found.append(tensor_of(output)))
         offsets.offset[0] = torch.linspace(-1.0, 1.0, offsets.out_size, device=offsets.offset.device)
         try:
             for weight in (0.0, 1.0):
@@ -94,17 +94,3 @@ class VectorSteering(ByWeights):
                 f"{type(model).__name__} changes what its blocks add to the residual stream (a norm after the layer); "
                 "vectors cannot be added there: use another model, or plural steering"
             )
-
-
-def _blocks(model: Any) -> Sequence[nn.Module]:
-    """The decoder's blocks: its longest list of modules."""
-    lists: list[nn.ModuleList] = [
-        module for module in model.get_decoder().modules() if isinstance(module, nn.ModuleList)
-    ]
-    if not lists:
-        raise ModelError(f"found no blocks in {type(model).__name__}")
-    return list(lists[max(range(len(lists)), key=lambda place: len(lists[place]))])
-
-
-def _tensor(output: Any) -> Tensor:
-    return (output[0] if isinstance(output, tuple) else output).clone()
