@@ -35,7 +35,7 @@ from pluralign.steering.head import Head, epilogue_of
 from pluralign.steering.none import NoSteering
 from pluralign.steering.passes import supports
 from pluralign.steering.surgery import base_state, delta_state, load_deltas, merged_state, plural_layers
-from pluralign.storage import fingerprint
+from pluralign.storage import damage, fingerprint
 from pluralign.token_outputs import token_outputs
 
 log = logging.getLogger("pluralign")
@@ -104,7 +104,7 @@ class Policy:
         """Read a policy folder. Raises ModelError, DataError or FormatVersionError with what is wrong with it."""
         about, tensors = policy_folder.read(folder)
         model, tokenizer = load_base(Path(folder) / policy_folder.BASE, dtype=dtype, device=device)
-        with policy_folder.damage(folder):
+        with damage(Path(folder) / policy_folder.ABOUT):
             encoder = Encoder(tokenizer, **about.encoder)
             policy = cls(model, encoder, about.steering, about.objectives, about.bounds, about.lineage)
             load_deltas(model, tensors)

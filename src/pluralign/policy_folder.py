@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,11 @@ from pluralign import __version__
 from pluralign.base_model import plain_model, save_base
 from pluralign.data.condition import Bounds
 from pluralign.data.objective import Objective
-from pluralign.errors import ConfigError, DataError, FormatVersionError, ModelError, PluralignError
+from pluralign.errors import ConfigError, DataError, ModelError
 from pluralign.plugins import load_class, module_names
 from pluralign.steering.contract import Steering
 from pluralign.steering.surgery import base_state
-from pluralign.storage import atomic_folder, atomic_write, check_format_version, read_json, write_json
+from pluralign.storage import atomic_folder, atomic_write, check_format_version, damage, read_json, write_json
 
 if TYPE_CHECKING:
     from pluralign.policy import Policy
@@ -119,20 +118,6 @@ def _outside(cls: type) -> str:
     return f"{cls.__module__}:{cls.__name__}"
 
 
-@contextlib.contextmanager
-def damage(folder: str | Path) -> Iterator[None]:
-    """Turn whatever wrong values in policy.json lead to into a DataError that names the file."""
-    path = Path(folder) / ABOUT
-    try:
-        yield
-    except (ModelError, FormatVersionError):
-        raise
-    except PluralignError as error:
-        raise DataError(getattr(error, "reason", None) or str(error), path=path) from error
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise DataError(f"is damaged: {type(error).__name__} {error}", path=path) from error
-
-
 def read(folder: str | Path) -> tuple[About, dict[str, Tensor]]:
     """policy.json and the changes. Raises ModelError, DataError or FormatVersionError."""
     from safetensors import SafetensorError
@@ -147,7 +132,7 @@ def read(folder: str | Path) -> tuple[About, dict[str, Tensor]]:
     check_format_version(value.get("format_version"), FORMAT_VERSION, path)
     if not (Path(folder) / BASE).is_dir():  # a relative path would be taken for a hub id
         raise ModelError(f"{folder} is no whole policy folder: it has no {BASE}/ with the base model")
-    with damage(folder):
+    with damage(Path(folder) / ABOUT):
         about = _about(value)
     try:
         tensors = load((Path(folder) / CHANGES).read_bytes())

@@ -7,8 +7,6 @@ head.safetensors    weight [H, d], bias [H], float32
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from pluralign import __version__
 from pluralign.base_model import plain_model, save_base
-from pluralign.errors import DataError, FormatVersionError, ModelError, PluralignError
+from pluralign.errors import DataError, ModelError
 from pluralign.steering.surgery import merged_state
 from pluralign.storage import atomic_folder, atomic_write, check_format_version, read_json, write_json
 
@@ -83,17 +81,3 @@ def read(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return about, load((Path(folder) / HEAD).read_bytes())
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{Path(folder) / HEAD} is missing or damaged: {error}") from error
-
-
-@contextlib.contextmanager
-def damage(folder: str | Path) -> Iterator[None]:
-    """Turn whatever wrong values in reward.json lead to into a DataError that names the file."""
-    path = Path(folder) / ABOUT
-    try:
-        yield
-    except (ModelError, FormatVersionError):
-        raise
-    except PluralignError as error:
-        raise DataError(getattr(error, "reason", None) or str(error), path=path) from error
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise DataError(f"is damaged: {type(error).__name__} {error}", path=path) from error

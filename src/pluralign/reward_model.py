@@ -35,10 +35,10 @@ from pluralign.logprobs import pad
 from pluralign.losses.outputs import Loss, Metrics, Outputs, total
 from pluralign.packing import batches
 from pluralign.policy import Policy
-from pluralign.reward_folder import BASE, HEAD_NAME, damage, read, write
+from pluralign.reward_folder import ABOUT, BASE, HEAD_NAME, read, write
 from pluralign.reward_states import last_of, response_states, without_head
 from pluralign.steering.none import NoSteering
-from pluralign.storage import fingerprint
+from pluralign.storage import damage, fingerprint
 
 CHUNK = 64  # replies that are read before their records are handed out
 
@@ -85,7 +85,7 @@ class RewardModel:
         about, tensors = read(folder)
         model, tokenizer = load_base(Path(folder) / BASE, dtype=dtype, device=device)
         model.requires_grad_(False)
-        with damage(folder):
+        with damage(Path(folder) / ABOUT):
             trunk = Policy(model, Encoder(tokenizer, **about["encoder"]), NoSteering(shared_where=None), ())
             model.requires_grad_(False)
             objectives = [Objective.from_json(item) for item in about["objectives"]]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pluralign.errors import DataError, FormatVersionError, StorageError
+from pluralign.errors import DataError, FormatVersionError, ModelError, PluralignError, StorageError
 
 
 @contextlib.contextmanager
@@ -116,6 +116,19 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"not UTF-8 text: {error.reason} at byte {error.start}", path=path) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path=path) from error
+
+
+@contextlib.contextmanager
+def damage(path: str | Path) -> Iterator[None]:
+    """Turn whatever wrong values in a JSON file lead to into a DataError that names the file."""
+    try:
+        yield
+    except (ModelError, FormatVersionError):
+        raise
+    except PluralignError as error:
+        raise DataError(getattr(error, "reason", None) or str(error), path=path) from error
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise DataError(f"is damaged: {type(error).__name__} {error}", path=path) from error
 
 
 def check_format_version(found: Any, supported: int, path: str | Path) -> int:
