@@ -12,6 +12,7 @@ A chat template is applied to sentinels in place of the texts; what stands betwe
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,6 +45,8 @@ Where a template's marks are ordinary words ('dialogue': "Human:"), a text that 
 
 _Roles = tuple[tuple[str, str], ...]
 _SENTINEL = re.compile("\ue000(\\d+)\ue001")
+_READING = threading.Lock()
+"""Whether special tokens are split is a switch of the tokenizer, not of the call: two threads must not read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,8 @@ class Encoder:
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a person's text: special tokens in it are spelled out as plain text."""
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
+        with _READING:
+            ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
         forbidden = self._forbidden.union(self.condition_ids)
         if forbidden.isdisjoint(ids):
             return list(ids)
@@ -168,7 +172,8 @@ class Encoder:
         return [self.marks[part]] if part in self.marks else self.text_ids(part.strip()) if part.strip() else []
 
     def _read_template(self, piece: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(piece, add_special_tokens=False).input_ids)
+        with _READING:
+            return tuple(self.tokenizer(piece, add_special_tokens=False).input_ids)
 
     def _template_pieces(self, roles: _Roles, condition: bool) -> list[str]:
         """The template's fixed pieces and the sentinels of the texts, in order (cached per sequence of roles).
