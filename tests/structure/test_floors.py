@@ -48,6 +48,7 @@ PLUGINS = {
         *(
             "adapter",
             "contract",
+            "decoding",
             "deltas",
             "head",
             "plausible",
@@ -64,7 +65,7 @@ PLUGINS = {
 
 # A library, and the only places that may import it.
 HOMES = {
-    # the engine: its key-value cache, and nothing else; lab and bench build base models
+    # the engine's key-value cache; lab and bench build base models
     "transformers": (
         "encoding",
         "base_model",
@@ -72,7 +73,7 @@ HOMES = {
         "policy_folder",
         "reward_model",
         "steering",
-        "sampling.engine",
+        "sampling.slots",
         "lab",
         "bench",
     ),
