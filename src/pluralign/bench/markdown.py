@@ -39,7 +39,7 @@ def _machine(found: Mapping[str, Any]) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
     yield "|---" * len(head) + "|"
     yield from ("| " + " | ".join(row) + " |" for row in rows)
@@ -52,14 +52,14 @@ def _equality(found: Mapping[str, Any]) -> Iterator[str]:
         [each["part"], each["ours"], each["against"], f"{each['loss']:.1e}", f"{each['worst']:.1e}"]
         for each in found["equality"]
     ]
-    yield from _table(("part", "step", "against", "loss", "worst gradient"), rows)
+    yield from table(("part", "step", "against", "loss", "worst gradient"), rows)
 
 
 def _parts(found: Mapping[str, Any]) -> Iterator[str]:
     for part in found["parts"].values():
         yield f"## {part['about']}\n"
         if part["rows"]:
-            yield from _table(("row", *ROW_COLUMNS), [[row["label"], *row_cells(row)] for row in part["rows"]])
+            yield from table(("row", *ROW_COLUMNS), [[row["label"], *row_cells(row)] for row in part["rows"]])
         if "choices" in part:
             yield from _choices(part["choices"])
 
@@ -70,12 +70,12 @@ def _choices(choices: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         [choice["about"], *(f"{choice['seconds'][n]:.3f}" if n in choice["seconds"] else "" for n in names)]
         for choice in choices
     ]
-    yield from _table(("work", *(f"{name}, s" for name in names)), rows)
+    yield from table(("work", *(f"{name}, s" for name in names)), rows)
 
 
 def _ratios(found: Mapping[str, Any]) -> Iterator[str]:
     yield "## Ratios\n"
-    yield from _table(
+    yield from table(
         ("key", "value", "spread", "target", "met"), [[f"`{key}`", *ratio_cells(found, key)] for key in found["spread"]]
     )
     if found["memory_parts"]:
@@ -83,4 +83,4 @@ def _ratios(found: Mapping[str, Any]) -> Iterator[str]:
         rows = [
             [row, *(f"{size / 1e9:.2f}" for size in sizes.values())] for row, sizes in found["memory_parts"].items()
         ]
-        yield from _table(("row", *next(iter(found["memory_parts"].values()))), rows)
+        yield from table(("row", *next(iter(found["memory_parts"].values()))), rows)

@@ -106,8 +106,7 @@ class Slots:
         """A row's tokens to other rows."""
         begin = self.starts[row] if start is None else start
         for layer in self.layers:
-            if layer.is_initialized:
-                layer.make_room(*layer.buffers(), max(places) + 1, self.clock)
+            layer.make_room(max(places) + 1, self.clock)
             for buffer in layer.buffers():
                 buffer[places, :, begin : self.clock] = buffer[row, :, begin : self.clock].clone()
 
@@ -124,7 +123,9 @@ class Slots:
         """The inverse of `take`: tokens from `begin` on."""
         place = self.starts[row] + begin
         for layer, (keys, values) in zip(self.layers, known, strict=True):
-            layer.make_room(keys[None], values[None], row + 1, place + keys.shape[1])
+            if not layer.is_initialized:
+                layer.lazy_initialization(keys[None], values[None])
+            layer.make_room(row + 1, place + keys.shape[1])
             for buffer, part in zip(layer.buffers(), (keys, values), strict=True):
                 buffer[row, :, place : place + part.shape[1]] = part
 
@@ -162,18 +163,19 @@ class _Layer(CacheLayerMixin):
         self.keys, self.values = (_room(each, FEW, FEW) for each in (key_states, value_states))
         self.is_initialized = True
 
-    def make_room(self, key_states: Tensor, value_states: Tensor, rows: int, places: int) -> None:
-        """Buffers of at least so many rows and places."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        assert self.keys is not None and self.values is not None
+    def make_room(self, rows: int, places: int) -> None:
+        """Buffers of at least so many rows and places, once there are any."""
+        if self.keys is None or self.values is None:
+            return
         if rows > self.keys.shape[0] or places > self.keys.shape[2]:
             self.keys, self.values = (_grown(each, rows, places) for each in (self.keys, self.values))
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write the pass's tokens [N, H, T, D]; everything that its rows have so far, as views."""
         slots = self.slots
-        self.make_room(key_states, value_states, slots.last, slots.clock)
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        self.make_room(slots.last, slots.clock)
         rows = slice(slots.first, slots.last)
         keys, values = self.buffers()
         keys[rows, :, slots.begin : slots.clock] = key_states
@@ -182,9 +184,7 @@ class _Layer(CacheLayerMixin):
 
     def shift(self, low: int, high: int, by: int, rows: int) -> None:
         """Move places [low, high) of the rows in use by so many."""
-        if not self.is_initialized:
-            return
-        self.make_room(*self.buffers(), rows, high + by)
+        self.make_room(rows, high + by)
         for buffer in self.buffers():
             buffer[:rows, :, low + by : high + by] = buffer[:rows, :, low:high].clone()
 
