@@ -32,7 +32,7 @@ VERBS = {
     "methods": "list the methods: paper, feedback, condition, models trained, passes per token",
     "compare": "put methods side by side: pluralign compare --methods cmpo,soups --budget CPU_SECONDS",
     "results": "repeat the lab's results table (docs/results.md)",
-    "bench": "measure speed: pluralign bench train|data [--json FILE]",
+    "bench": "measure speed: pluralign bench train|data|serve [--json FILE]",
 }
 EPILOGUE = (
     "Everywhere: --quiet (warnings only), --json (machine-readable result), --debug (traceback). With sample and export: "
@@ -283,7 +283,7 @@ _COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
     "export": _call("Export"),
     "compare": _call("Compare"),
     "results": _call("Results"),
-    "bench": _actions("bench", "Bench", train="commands", data="commands"),
+    "bench": _actions("bench", "Bench", **dict.fromkeys(("train", "data", "serve"), "bench_commands")),
 }
 
 if __name__ == "__main__":

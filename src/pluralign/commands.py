@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from pluralign import api
 from pluralign.data.condition import to_json
@@ -104,10 +104,11 @@ class Evaluate:
         data = api.load_data(self.data, self.reader, limit=self.limit, seed=self.seed) if self.data else None
         report = api.evaluate(policy, data, seed=self.seed, temperature=self.temperature, split=self.split)
         report.write(self.out)
-        return report.to_json(), f"{_rendered(report.table())}\nreport: {self.out / 'report.html'}"
+        return report.to_json(), f"{rendered(report.table())}\nreport: {self.out / 'report.html'}"
 
 
-def _rendered(table: Any) -> str:
+def rendered(table: Any) -> str:
+    """A table of rich as text."""
     from io import StringIO
 
     from rich.console import Console
@@ -150,12 +151,15 @@ class Export:
     """a whole model, or one peft LoRA adapter beside the base"""
     report: Path | None = None
     """report.json whose numbers go into the model card"""
+    check: bool = True
+    """load what was written with transformers and peft; its log-probabilities may differ from the policy's by 1e-4"""
 
     def run_(self, allow_extrapolation: bool) -> Outcome:
-        """The folder."""
+        """The folder, and by how much its parts differ from the policy."""
         policy = _policy(self.run, "cpu", allow_extrapolation)
-        api.export(policy, self.out, self.steer, self.format, self.report)
-        return {"out": str(self.out)}, f"exported: {self.out}"
+        found = api.export(policy, self.out, self.steer, self.format, self.report, self.check)
+        told = "".join(f"\n{name}: {nats:.1e} nats from the policy" for name, nats in found.differences.items())
+        return {"out": str(self.out), "differences": dict(found.differences)}, f"exported: {self.out}{told}"
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ class Methods:
         rows = {name: {"about": api.about_method(name), **api.facts_of(name)} for name in api.method_names()}
         for name, row in rows.items():
             table.add_row(name, *(row.get(fact) or "-" for fact in api.FACTS))
-        return rows, _rendered(table).rstrip()
+        return rows, rendered(table).rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,66 +216,3 @@ class Results:
 
         rows = results(self.work, self.out, self.seeds, self.readme)
         return rows, self.out.read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class BenchData:
-    """Rated replies to trade-off pairs at several sizes: CPU time, peak memory, and whether the cost is linear."""
-
-    sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
-    """replies"""
-    json_file: Annotated[Path | None, arg(name="json")] = None
-    """write everything to this file (`--json` alone prints it)"""
-    markdown: Path | None = None
-    """write the table to this page"""
-
-    def run_(self, allow_extrapolation: bool) -> Outcome:
-        """Everything measured, and the page."""
-        from pluralign.bench import data
-        from pluralign.storage import write_json
-
-        found, command = data.bench_data(self.sizes), "pluralign bench data"
-        if self.json_file is not None:
-            write_json(self.json_file, found)
-        if self.markdown is not None:
-            data.write(found, self.markdown, command)
-        return found, data.page(found, command)
-
-
-@dataclass(frozen=True)
-class BenchTrain:
-    """Our training step against TRL's: equality first, then speed, memory and ratios (docs/bench.md)."""
-
-    parts: tuple[Literal["short", "m", "vocabulary", "long", "formulations", "memory", "cuda"], ...] = ()
-    """which tables; none takes short, m, vocabulary, formulations and memory on the CPU, cuda on a CUDA device"""
-    quick: bool = False
-    """a look in a few minutes: the short table alone, texts a quarter as long"""
-    repeats: int = 5
-    """timed steps of every row"""
-    threads: int = 1
-    """CPU threads"""
-    device: str = "cpu"
-    """cpu, cuda or cuda:N"""
-    json_file: Annotated[Path | None, arg(name="json")] = None
-    """write everything to this file (`--json` alone prints it)"""
-    markdown: Path | None = None
-    """write the tables to this page"""
-
-    def run_(self, allow_extrapolation: bool) -> Outcome:
-        """Everything measured, and its tables."""
-        from pluralign.bench import markdown
-        from pluralign.bench.results import tables
-        from pluralign.bench.train import Settings, bench_train, parts_for, quick
-        from pluralign.storage import write_json
-
-        if self.quick and self.parts:
-            raise ConfigError("--quick chooses the part itself; leave out --parts")
-        settings = Settings(
-            parts=parts_for(self.device, self.parts), repeats=self.repeats, threads=self.threads, device=self.device
-        )
-        found = bench_train(quick(settings) if self.quick else settings)
-        if self.json_file is not None:
-            write_json(self.json_file, found)
-        if self.markdown is not None:
-            markdown.write(found, self.markdown, f"pluralign bench train{' --quick' if self.quick else ''}")
-        return found, "\n".join(_rendered(table) for table in tables(found))
