@@ -15,7 +15,8 @@ from pluralign.data.objective import Objective
 from pluralign.data.record import Message, user
 from pluralign.encoding import Encoder
 from pluralign.errors import ConditionError, ModelError, StorageError
-from pluralign.export import export, export_lora
+from pluralign.export.adapter import export_lora
+from pluralign.export.whole import export
 from pluralign.policy import Policy
 from pluralign.steering.none import NoSteering
 from pluralign.steering.plural import PluralSteering
@@ -58,7 +59,7 @@ def saved_base(folder, tied: bool = False):
 @pytest.mark.parametrize("name", STEERINGS)
 def test_the_exported_folder_is_a_plain_model_that_answers_the_same(tmp_path, name):
     steered = policy(STEERINGS[name](), shaken=0.2)
-    folder = export(steered, tmp_path / "out", asked(steered))
+    folder = export(steered, tmp_path / "out", asked(steered)).folder
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
     with torch.no_grad():
         assert torch.allclose(plain(ids()).logits.log_softmax(-1), steered_logprobs(steered), atol=1e-4)
@@ -76,7 +77,7 @@ def test_the_chat_template_goes_along_and_gives_the_same_prompt(tmp_path):
     words.backend_tokenizer.post_processor = TemplateProcessing("<s> $A", special_tokens=[("<s>", start)])
     made = model(config(vocab_size=len(words)))
     steered = Policy(made, Encoder(words, "dialogue"), PluralSteering(), OBJECTIVES)
-    folder = export(steered, tmp_path / "out", ASKED)
+    folder = export(steered, tmp_path / "out", ASKED).folder
     messages = [Message("system", "be kind"), *user("tell me a joke")]
     turns = [{"role": m.role, "content": m.content} for m in messages]
     native = AutoTokenizer.from_pretrained(folder).apply_chat_template(
@@ -90,7 +91,9 @@ def test_the_card_says_what_was_asked_of_which_data_and_how_it_did(tmp_path):
     steered = policy(PluralSteering(rank=3), objectives=[Objective("kind", "warm | <b>friendly</b>"), *OBJECTIVES[1:]])
     steered.lineage |= {"base": "org/name", "method": "cmpo", "recipe": "default"}
     steered.lineage["data"] = [{"source": "people", "licence": "CC-BY-4.0", "records": 12}, {"source": "x\ny"}]
-    text = (export(steered, tmp_path / "out", ASKED, report=REPORT, licence="apache-2.0") / "README.md").read_text()
+    text = (
+        export(steered, tmp_path / "out", ASKED, report=REPORT, licence="apache-2.0").folder / "README.md"
+    ).read_text()
     _, front, body = text.split("---\n", 2)
     about = yaml.safe_load(front)
     assert about["license"] == "apache-2.0" and about["base_model"] == "org/name"
@@ -107,7 +110,7 @@ def test_a_prompt_steered_policy_leaves_unsteered_and_its_card_says_how_to_ask(t
     words = tokenizer("{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} \n{% endfor %}")
     steered = Policy(model(config()), Encoder(words), PromptWeights(), OBJECTIVES[:2])
     shake(steered)
-    folder = export(steered, tmp_path / "out", None)
+    folder = export(steered, tmp_path / "out", None).folder
     assert "none is in the weights" in caplog.text
     opening = "<|condition|>kind: 0.50, brief: 0.50<|/condition|>"
     card = (folder / "README.md").read_text()
@@ -130,10 +133,10 @@ def test_a_prompt_steered_policy_leaves_unsteered_and_its_card_says_how_to_ask(t
 
 def test_a_card_with_nothing_to_tell_says_so_and_keeps_folders_to_itself(tmp_path):
     steered = Policy.from_base(saved_base(tmp_path / "secret" / "base"), PluralSteering(), OBJECTIVES)
-    text = (export(steered, tmp_path / "out", None, report={}) / "README.md").read_text()
+    text = (export(steered, tmp_path / "out", None, report={}).folder / "README.md").read_text()
     assert "does not say what it was trained on" in text and "Evaluation" not in text
     assert "secret" not in text and "base_model" not in text and "license: unknown" in text
-    with_report = export(steered, tmp_path / "other", None, report={"title": "x"})
+    with_report = export(steered, tmp_path / "other", None, report={"title": "x"}).folder
     assert "none of the ten numbers" in (with_report / "README.md").read_text()
 
 
@@ -179,7 +182,7 @@ def test_the_adapter_is_the_policy_for_transformers_and_peft(tmp_path, name, tie
     base = saved_base(tmp_path / "base", tied)
     steered = Policy.from_base(base, STEERINGS[name](), OBJECTIVES)
     shake(steered, 0.2)
-    folder = export_lora(steered, tmp_path / "out", asked(steered))
+    folder = export_lora(steered, tmp_path / "out", asked(steered)).folder
     plain = AutoModelForCausalLM.from_pretrained(base, dtype="float32")
     adapted = peft.PeftModel.from_pretrained(plain, str(folder)).eval()
     expected = steered_logprobs(steered)
@@ -197,7 +200,7 @@ def test_transposed_layers_are_exported_too(tmp_path):
     made = GPT2Config(vocab_size=31, n_embd=32, n_layer=1, n_head=4, n_positions=64, tie_word_embeddings=False)
     steered = Policy(model(made), Encoder(tokenizer()), PluralSteering(where="attention", rank=2), OBJECTIVES)
     shake(steered, 0.3)
-    folder = export_lora(steered, tmp_path / "out", ASKED)
+    folder = export_lora(steered, tmp_path / "out", ASKED).folder
     adapted = peft.PeftModel.from_pretrained(model(made), str(folder)).eval()
     with torch.no_grad():
         assert torch.allclose(adapted(ids()).logits.log_softmax(-1), steered_logprobs(steered), atol=1e-4)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pluralign.annotation.desk import Replies
     from pluralign.data.record import Record
     from pluralign.evaluation.report import Report
+    from pluralign.export.check import Exported
     from pluralign.policy import Policy
 
 __all__ = [
@@ -173,10 +174,15 @@ def export(
     steer: str | Condition | None = None,
     format: Literal["merged", "lora"] = "merged",
     report: str | Path | None = None,
-) -> Path:
-    """Write the policy at one condition as a plain model, or as a peft adapter. Raises ModelError, StorageError."""
-    from pluralign import export as exporting
+    check: bool = True,
+) -> Exported:
+    """Write the policy at one condition as a plain model, or as a peft adapter; loaded again and compared (`check`).
+
+    Raises ModelError, ConditionError, StorageError.
+    """
+    from pluralign.export.adapter import export_lora
+    from pluralign.export.whole import export as export_whole
 
     condition = condition_of(steer)
-    write = exporting.export_lora if format == "lora" else exporting.export
-    return write(policy, out, condition, report=None if report is None else read_json(report))
+    write = export_lora if format == "lora" else export_whole
+    return write(policy, out, condition, check=check, report=None if report is None else read_json(report))

@@ -20,7 +20,7 @@ FORKS.set_forkserver_preload(
         "transformers.models.auto.tokenization_auto",
         "pluralign.api",
         "pluralign.commands",
-        "pluralign.export",
+        "pluralign.export.adapter",
         "pluralign.methods.cmpo",
     ]
 )

@@ -151,7 +151,8 @@ def test_a_policy_is_exported(pluralign: Command, run_folder: Path, tmp_path: Pa
     assert "kind=1" in (tmp_path / "merged" / "README.md").read_text()
     assert pluralign(*whole).code == 2
     adapter = ("export", run_folder, "--steer", "kind=1", "--out", tmp_path / "lora", "--format", "lora", "--json")
-    assert pluralign(*adapter).json == {"out": str(tmp_path / "lora")}
+    found = pluralign(*adapter).json
+    assert found["out"] == str(tmp_path / "lora") and 0 <= found["differences"]["adapter"] <= 1e-4
     assert load_file(tmp_path / "lora" / "adapter_model.safetensors")
 
 

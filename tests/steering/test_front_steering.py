@@ -14,7 +14,7 @@ import tiny
 from pluralign.data.condition import Targets, Weights, one_hot
 from pluralign.data.record import user
 from pluralign.errors import ConditionError, ConfigError
-from pluralign.export import export_lora
+from pluralign.export.adapter import export_lora
 from pluralign.policy import Policy
 from pluralign.sampling.engine import Engine, Request
 from pluralign.steering.front import FrontSteering

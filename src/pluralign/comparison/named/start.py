@@ -49,7 +49,7 @@ def start(options: CompareOptions, convert: Callable[[Path], None] = lambda path
 
     `convert` may rewrite the file of the training part before anything learns from it.
     """
-    from pluralign.export import export
+    from pluralign.export.whole import export
     from pluralign.methods.sft import Sft
     from pluralign.settings import from_json, to_json
 

@@ -1,0 +1,141 @@
+"""What was written is loaded with transformers and peft, and must answer as the policy does.
+
+The measure: the largest difference of two log-probabilities (nats) of a next token, over the whole vocabulary, at all
+positions of a few rows of random tokens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pluralign.base_model import load_base, plain_model, quiet
+from pluralign.data.condition import Condition
+from pluralign.errors import ModelError
+from pluralign.steering.surgery import base_state
+
+if TYPE_CHECKING:
+    from pluralign.policy import Policy
+
+log = logging.getLogger("pluralign")
+ALLOWED = 1e-4
+"""nats, in float32"""
+ROWS, TOKENS, SEED = 4, 24, 0
+
+
+@dataclass(frozen=True)
+class Exported(os.PathLike[str]):
+    """The folder that was written, and by how much each part of it differs from the policy (nats; empty: unchecked)."""
+
+    folder: Path
+    differences: Mapping[str, float] = field(default_factory=dict)
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+
+def probes(policy: Policy) -> Int[Tensor, "R T"]:
+    """Random tokens of the policy's vocabulary, always the same ones."""
+    longest = getattr(policy.model.config, "max_position_embeddings", None) or TOKENS
+    size = policy.model.get_input_embeddings().num_embeddings
+    generator = torch.Generator().manual_seed(SEED)
+    return torch.randint(size, (ROWS, min(TOKENS, longest)), generator=generator).to(policy.device)
+
+
+@torch.no_grad()
+def policy_logprobs(policy: Policy, condition: Condition | None) -> Float[Tensor, "R T V"]:
+    """What the policy gives to every token after every probe, under the condition."""
+    ids = probes(policy)
+    row = policy.coefficients([policy.check(condition)]).expand(len(ids), -1)
+    with policy.steering.steered(policy.model, row):
+        return _logprobs(policy.model, ids)
+
+
+@torch.no_grad()
+def _logprobs(model: Any, ids: Tensor) -> Tensor:
+    return model(input_ids=ids, use_cache=False).logits.float().log_softmax(-1)
+
+
+def difference(policy: Policy, condition: Condition | None, model: Any) -> float:
+    """The measure above (nats), between a model and the policy under the condition."""
+    return float((_logprobs(model, probes(policy)) - policy_logprobs(policy, condition)).abs().max())
+
+
+def check_model(policy: Policy, condition: Condition | None, folder: Path) -> float:
+    """The difference of a written model; ModelError beyond ALLOWED."""
+    model, _ = load_base(folder, dtype=_dtype(policy), device=str(policy.device))
+    return agreed(f"the model for {condition or 'no condition'}", difference(policy, condition, model))
+
+
+class Adapted:
+    """The base with adapters on it, loaded one after another by peft; `base` is a folder, or None for the policy's own."""
+
+    def __init__(self, policy: Policy, base: Path | None = None) -> None:
+        self.policy = policy
+        self.model: Any = None
+        if base is None:
+            self.base = plain_model(policy.model, base_state(policy.model))
+        else:
+            self.base, _ = load_base(base, dtype=_dtype(policy), device=str(policy.device))
+
+    def load(self, name: str, folder: Path) -> None:
+        """Put the adapter of a folder beside those that are loaded, and let it alone act."""
+        from peft import PeftModel
+
+        with _still():
+            if self.model is None:
+                self.model = PeftModel.from_pretrained(self.base, str(folder), adapter_name=name).eval()
+            else:
+                self.model.load_adapter(str(folder), adapter_name=name)
+            self.model.set_adapter(name)
+
+    def check(self, name: str, folder: Path, condition: Condition | None) -> float:
+        """The difference of a written adapter; ModelError beyond ALLOWED."""
+        self.load(name, folder)
+        return agreed(f"the adapter {name!r}", difference(self.policy, condition, self.model))
+
+    def sum(self, weights: Mapping[str, float], condition: Condition) -> float:
+        """The difference of the loaded adapters' weighted sum (peft's combination "cat") from the policy (nats)."""
+        assert self.model is not None
+        with _still():
+            self.model.add_weighted_adapter(list(weights), list(weights.values()), "sum of all", combination_type="cat")
+            self.model.set_adapter("sum of all")
+            found = difference(self.policy, condition, self.model)
+            self.model.delete_adapter("sum of all")
+        return found
+
+
+def agreed(what: str, found: float) -> float:
+    """The difference, said in the log; ModelError beyond ALLOWED (or where it is no number)."""
+    if not found <= ALLOWED:
+        raise ModelError(
+            f"{what} differs from the policy by {found:.2g} nats in a log-probability, allowed are {ALLOWED:g}; nothing "
+            "was written. Load the policy in float32, or leave the check out (--no-check) if you know why"
+        )
+    log.info("%s agrees with the policy: largest difference of a log-probability %.1e nats", what, found)
+    return found
+
+
+def _dtype(policy: Policy) -> str:
+    return str(policy.model.dtype).removeprefix("torch.")
+
+
+@contextlib.contextmanager
+def _still() -> Iterator[None]:
+    """No notices of peft's that say nothing about what is checked."""
+    with quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's use of transformers
+        warnings.filterwarnings(
+            "ignore", "Model has `tie_word_embeddings=True`", UserWarning
+        )  # it is never merged here
+        yield
