@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pluralign.comparison.options import CompareOptions
 from pluralign.comparison.tables import compare
 from pluralign.data.condition import Condition, parse
+from pluralign.data.presets import Presets
 from pluralign.data_api import annotate, convert, forget, split, validate
 from pluralign.errors import ConfigError, ModelError, RunError
 from pluralign.recipes.file_job import Data, TrainOptions, base_model, load_data, settings_of_run, train
@@ -23,6 +25,7 @@ from pluralign.recipes.registry import (
     recipe_names,
 )
 from pluralign.recipes.scorer import give_judge, open_scorer
+from pluralign.serving.settings import ServeSettings
 from pluralign.storage import read_json
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ __all__ = [
     "FACTS", "CompareOptions", "Data", "TrainOptions", "about_method", "annotate", "base_model", "compare",
     "condition_of", "convert", "evaluate", "export", "facts_of", "forget", "load_data", "load_policy",
     "method_class", "method_id", "method_names", "recipe", "recipe_names", "replies_from", "sample", "score",
-    "settings_of_run", "split", "train", "validate",
+    "serve", "settings_of_run", "split", "train", "validate",
 ]  # fmt: skip
 
 
@@ -186,3 +189,31 @@ def export(
     condition = condition_of(steer)
     write = export_lora if format == "lora" else export_whole
     return write(policy, out, condition, check=check, report=None if report is None else read_json(report))
+
+
+def serve(
+    runs: Sequence[str | Path],
+    settings: ServeSettings | None = None,
+    *,
+    allow_extrapolation: bool = False,
+    ready: Callable[[str, list[str]], None] = lambda address, names: None,
+) -> None:
+    """Answer requests in the manner of OpenAI's API until SIGTERM or Ctrl-C comes (docs/serve.md).
+
+    `runs`: run folders or policy folders, each as NAME=FOLDER where its folder's name is not the model's. `ready` is told
+    the address and the models' names. Raises MissingExtraError, ConfigError, ModelError, ConditionError, DataError.
+    """
+    from pluralign.serving.extra import need_extra
+    from pluralign.serving.names import named
+
+    need_extra()
+    folders, how = named(runs), settings or ServeSettings()
+    presets = Presets.read(how.presets) if how.presets else Presets()
+    from pluralign.serving import server
+
+    with server.listen(how) as port:  # before anything is loaded: a port that is taken is known at once
+        policies = {name: load_policy(folder, how.device) for name, folder in folders.items()}
+        for policy in policies.values():
+            if allow_extrapolation:
+                policy.bounds = replace(policy.bounds, allow_extrapolation=True)
+        server.serve(policies, presets, how, port, lambda address: ready(address, list(policies)))

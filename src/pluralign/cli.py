@@ -27,6 +27,7 @@ VERBS = {
     "sample": "ask a policy: pluralign sample RUN --prompt TEXT --steer WEIGHTS",
     "evaluate": "write a report: pluralign evaluate RUN --out FOLDER [--data FILE]",
     "score": "score records with a scorer: pluralign score FILE --scorer lab --out FILE",
+    "serve": "answer over HTTP, as OpenAI's API does: pluralign serve RUN [RUN ...]",
     "export": "write a plain Hugging Face model: pluralign export RUN --steer WEIGHTS --out FOLDER",
     "data": f"look after data: pluralign data {'|'.join(DATA_ACTIONS)}",
     "methods": "list the methods: paper, feedback, condition, models trained, passes per token",
@@ -35,7 +36,7 @@ VERBS = {
     "bench": "measure speed: pluralign bench train|data|serve [--json FILE]",
 }
 EPILOGUE = (
-    "Everywhere: --quiet (warnings only), --json (machine-readable result), --debug (traceback). With sample and export: "
+    "Everywhere: --quiet (warnings only), --json (machine-readable result), --debug (traceback). With sample, serve and export: "
     "--allow-extrapolation (lift the bounds of weights on purpose). `pluralign VERB --help` shows a verb's options."
 )
 
@@ -114,8 +115,8 @@ def _run(arguments: list[str], common: Common) -> int:
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         raise ConfigError(f"unknown verb {verb!r}; known are: {', '.join(VERBS)}. See pluralign --help")
-    if common.allow_extrapolation and verb not in ("sample", "export"):
-        raise ConfigError("--allow-extrapolation acts where a policy is asked for weights: in sample and export")
+    if common.allow_extrapolation and verb not in ("sample", "serve", "export"):
+        raise ConfigError("--allow-extrapolation acts where a policy is asked for weights: in sample, serve and export")
     return _COMMANDS[verb](rest, common)
 
 
@@ -236,6 +237,17 @@ def _finish_training(method: Any, options: Any, command: list[str], common: Comm
     return 0
 
 
+def _serve(arguments: list[str], common: Common) -> int:
+    from pluralign.serve_commands import Serve
+
+    def say(value: dict[str, object], text: str) -> None:
+        _print(value, common, lambda: print(text))
+        sys.stdout.flush()  # whoever started the server waits for this line
+
+    _parse(Serve, arguments, "serve").run_(common.allow_extrapolation, say)
+    return 0
+
+
 def _call(name: str) -> Callable[[list[str], Common], int]:
     """A verb whose options are the fields of a class in `commands`, and which runs itself."""
 
@@ -280,6 +292,7 @@ _COMMANDS: dict[str, Callable[[list[str], Common], int]] = {
     "sample": _call("Sample"),
     "evaluate": _call("Evaluate"),
     "score": _call("Score"),
+    "serve": _serve,
     "export": _call("Export"),
     "compare": _call("Compare"),
     "results": _call("Results"),

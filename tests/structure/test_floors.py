@@ -29,9 +29,10 @@ FLOORS = (
     (
         ("recipes", "data_api"),
         ("comparison",),
-        ("api", "bench", "serving"),
+        ("serving",),
+        ("api", "bench"),
         ("demo", "results"),
-        ("commands", "data_commands", "people_commands"),
+        ("commands", "data_commands", "people_commands", "serve_commands"),
         ("bench_commands",),
     ),
     (("cli",), ("__main__",)),

@@ -88,6 +88,11 @@ class Adapted:
         else:
             self.base, _ = load_base(base, dtype=_dtype(policy), device=str(policy.device))
 
+    def check_base(self) -> float:
+        """The difference of the base alone from the unsteered policy; ModelError beyond ALLOWED. Before any adapter."""
+        assert self.model is None
+        return agreed("the base", difference(self.policy, None, self.base))
+
     def load(self, name: str, folder: Path) -> None:
         """Put the adapter of a folder beside those that are loaded, and let it alone act."""
         from peft import PeftModel

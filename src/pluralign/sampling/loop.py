@@ -75,6 +75,7 @@ class Loop:
         self._waiting: deque[_Reply] = deque()
         self._running: list[_Reply] = []
         self._left: set[int] = set()
+        self._taken = 0
         self._settings: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -84,9 +85,8 @@ class Loop:
 
     @property
     def free(self) -> int:
-        """Rows that nobody has."""
-        taken = sum(len(r.rows) for r in (*self._running, *self._waiting) if r.ticket not in self._left)
-        return self.rows - taken
+        """Rows that nobody has (those of the ended and cancelled are free after the next step)."""
+        return self.rows - self._taken
 
     def check(self, request: Request) -> int:
         """The rows that a request needs; raises what `add` would, whoever is running. Safe from any thread."""
@@ -108,6 +108,7 @@ class Loop:
         """`add` for a caller who has made the rows of the request and knows that there is room."""
         reply = _Reply(next(self._tickets), request, rows, _uniforms(request))
         self._waiting.append(reply)
+        self._taken += len(rows)
         return reply.ticket
 
     def has_room(self, request: Request) -> bool:
@@ -165,18 +166,21 @@ class Loop:
     def _thin(self) -> None:
         """Let those go that have ended or been cancelled."""
         going = [reply.ticket in self._left or _ended(self.policy, reply) for reply in self._running]
+        gone = [reply for reply in self._waiting if reply.ticket in self._left]
         self._waiting = deque(reply for reply in self._waiting if reply.ticket not in self._left)
+        gone += [reply for reply, goes in zip(self._running, going, strict=True) if goes]
+        self._taken -= sum(len(reply.rows) for reply in gone)
         self._left.clear()
         if not any(going):
             return
         for place, reply in enumerate(self._running):
-            if going[place] and reply.ids:
+            if going[place]:
                 for stream in self.streams:
                     stream.remember(place, reply.ids[:-1])
-        running = torch.tensor([not gone for gone in going], device=self.policy.device)
+        running = torch.tensor([not goes for goes in going], device=self.policy.device)
         for stream in self.streams:
             stream.thin(running)
-        self._running = [reply for reply, gone in zip(self._running, going, strict=True) if not gone]
+        self._running = [reply for reply, goes in zip(self._running, going, strict=True) if not goes]
         self._settings = None
 
     def _join(self) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -96,19 +96,22 @@ class Slots:
         num = sum(kept)
         tail = iter(row for row in range(num, len(kept)) if kept[row])
         order = [row if kept[row] else next(tail) for row in range(num)]
-        for place, row in enumerate(order):
-            if place != row:
-                self.copy(row, [place], self.starts[row])
+        moved = [(place, row) for place, row in enumerate(order) if place != row]
+        if moved:
+            places, rows = map(list, zip(*moved, strict=True))
+            self._copy(rows, places, min(self.starts[row] for row in rows))
         self.starts = [self.starts[row] for row in order]
         return order
 
-    def copy(self, row: int, places: Sequence[int], start: int | None = None) -> None:
+    def copy(self, row: int, places: Sequence[int]) -> None:
         """A row's tokens to other rows."""
-        begin = self.starts[row] if start is None else start
+        self._copy([row] * len(places), places, self.starts[row])
+
+    def _copy(self, rows: Sequence[int], places: Sequence[int], begin: int) -> None:
         for layer in self.layers:
             layer.make_room(max(places) + 1, self.clock)
             for buffer in layer.buffers():
-                buffer[places, :, begin : self.clock] = buffer[row, :, begin : self.clock].clone()
+                buffer[places, :, begin : self.clock] = buffer[rows, :, begin : self.clock]
 
     def take(self, row: int, begin: int, end: int) -> list[tuple[Tensor, Tensor]]:
         """Copies of keys and values [H, end - begin, D] of a row's tokens [begin, end), layer by layer."""

@@ -104,6 +104,8 @@ class Stream:
 
     def remember(self, owner: int, tokens: Sequence[int]) -> None:
         """Keep what was read for a request (its prompts, and these tokens after them) for the prompts to come."""
+        if not self.prefixes.room:
+            return
         for member in (self.owners == owner).nonzero()[:, 0].tolist():
             written, row = self.written[member], self.rows[member]
             ids = (*written.prompt, *tokens)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -40,8 +38,8 @@ class Delivery(Response):
         self.job, self.replies, self.answer, self.num_each, self.stream = job, replies, answer, num_each, stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Runs the job to its end, or until the client is gone."""
-        async with self.job, _watched(self.job, receive):
+        """Runs the job to its end; being cancelled (`exchange.py` does it where the client has gone) ends it too."""
+        async with self.job:
             if self.stream:
                 await self._events(send)
             else:
@@ -73,7 +71,7 @@ class Delivery(Response):
             for index, piece in found:
                 pieces[index].append(piece)
         if not self._complete:
-            return  # the client is gone
+            return  # cancelled by somebody else
         body = json.dumps(self.answer.whole(pieces, self._counts()), separators=(",", ":")).encode()
         length = (b"content-length", str(len(body)).encode())
         await send({"type": "http.response.start", "status": 200, "headers": [*JSON, length]})
@@ -112,20 +110,3 @@ class Delivery(Response):
             log.error("a stream broke", exc_info=error)
         event = f"data: {problem_json(message, status, code, param)}\n\n"
         await send({"type": "http.response.body", "body": event.encode()})
-
-
-@contextlib.asynccontextmanager
-async def _watched(job: Job, receive: Receive) -> AsyncIterator[None]:
-    """Cancel the job as soon as the client leaves."""
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        job.cancel()
-
-    task = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

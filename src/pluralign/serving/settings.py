@@ -19,6 +19,10 @@ class ServeSettings:
     """port; 0 takes any free one (the ready line names it)"""
     rows: int = 64
     """replies decoded together by each policy (key-value rows: a mixture's reply takes one for each member)"""
+    cache_tokens: int | None = None
+    """bound on the memory of each decoder, in tokens: rows in use times the longest of them; none: `rows` alone bounds it"""
+    prefix_tokens: int = 8192
+    """tokens of earlier prompts and replies that each decoder remembers, for prompts that begin alike; 0 remembers none"""
     queue: int = 64
     """rows that may wait for a place; what comes beyond is refused with 429 and Retry-After"""
     max_tokens: int = 1024
@@ -27,6 +31,10 @@ class ServeSettings:
     """most replies to one request (n)"""
     max_body: int = 1_000_000
     """largest body of a request, in bytes; 413 beyond"""
+    connections: int = 1000
+    """requests under way at a time, those included whose client is slow to read; 429 beyond"""
+    stall: float = 30.0
+    """seconds for which a client may send nothing of its body, or take nothing of its answer, before it is given up"""
     timeout: float = 300.0
     """seconds for a request from its first byte to its last, the time of a slow reader included"""
     grace: float = 30.0
@@ -53,13 +61,25 @@ class ServeSettings:
     """cpu, cuda or cuda:N"""
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 1), ("queue", 0), ("max_tokens", 1), ("max_replies", 1), ("max_body", 1)):
+        for name, least in (
+            ("rows", 1),
+            ("queue", 0),
+            ("max_tokens", 1),
+            ("max_replies", 1),
+            ("max_body", 1),
+            ("connections", 1),
+            ("prefix_tokens", 0),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0 <= self.port < 65536:
             raise ConfigError(f"port is 0 (any free one) to 65535, got {self.port}")
-        if not (0 < self.timeout < math.inf and 0 <= self.grace < math.inf):
-            raise ConfigError(f"timeout and grace are finite seconds, got {self.timeout} and {self.grace}")
+        for name in ("timeout", "stall", "grace"):
+            seconds = getattr(self, name)
+            if not 0 <= seconds < math.inf or (name != "grace" and seconds == 0):
+                raise ConfigError(f"{name} is a finite number of seconds above 0, got {seconds}")
+        if self.cache_tokens is not None and self.cache_tokens < 1:
+            raise ConfigError(f"cache_tokens must be at least 1, got {self.cache_tokens}")
         for name in ("rate", "token_rate"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:

@@ -38,7 +38,7 @@ class Worker:
         self.name, self.policy, self.settings = name, policy, settings
         self.watches: list[Watch] = []
         self.failure: Exception | None = None
-        self._decoder = Loop(policy, rows=settings.rows)
+        self._decoder = Loop(policy, settings.rows, settings.prefix_tokens, settings.cache_tokens)
         self._line: Line[Place] = Line()
         self._leaving: list[Place] = []
         self._live: dict[Place, None] = {}  # taken in, and not ended
@@ -126,6 +126,11 @@ class Worker:
     def busy_rows(self) -> int:
         """Key-value rows in use."""
         return self._busy
+
+    def prefix_tokens(self) -> tuple[int, int]:
+        """(known, not known): tokens of prompts that the prefix cache was asked for."""
+        kept = [stream.prefixes for stream in self._decoder.streams]
+        return sum(each.hits for each in kept), sum(each.misses for each in kept)
 
     def trouble(self) -> str | None:
         """Why this worker answers nobody; None where all is well."""
