@@ -59,19 +59,25 @@ class Detokeniser:
 
     def _shorten(self) -> str:
         """Keep no more than decoders look back on; give out bytes that no token can finish any more."""
-        if self._whole == len(self._window):
-            self._window = self._window[-self._cut(self._window) :]
-            self._whole, self._known = len(self._window), self._decode(self._window)
+        whole, rest = self._window[: self._whole], self._window[self._whole :]
+        if len(rest) <= PENDING:
+            beyond = self._known[len(self._decode(whole)) :]
+            self._keep(whole[-self._cut(whole) :], rest)
+            self._known += beyond
             return ""
         settled, pending = self._window[:-PENDING], self._window[-PENDING:]
         text = self._decode(settled)
-        if text.startswith(self._known) and len(text) > len(self._known):  # broken ones before the last few
-            piece, context = text[len(self._known) :], settled[-self._cut(settled) :]
-            self._window, self._whole, self._known = [*context, *pending], len(context), self._decode(context)
+        if text.startswith(self._known) and len(text) > len(self._known):
+            piece = text[len(self._known) :]
+            self._keep(settled[-self._cut(settled) :], pending)
             return piece
         self._window = self._window[-CONTEXT:]  # each token has finished a character and begun the next
         self._whole, self._known = CONTEXT - PENDING, self._decode(self._window).rstrip(BROKEN)
         return ""
+
+    def _keep(self, context: list[int], rest: list[int]) -> None:
+        """A window whose first tokens have gone out whole."""
+        self._window, self._whole, self._known = [*context, *rest], len(context), self._decode(context)
 
     def _cut(self, tokens: list[int]) -> int:
         """How many of the last tokens to keep, so that they do not begin inside a character (which breaks the rest)."""
