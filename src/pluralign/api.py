@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pluralign.comparison.options import CompareOptions
 from pluralign.comparison.tables import compare
-from pluralign.data.condition import Condition, parse
+from pluralign.data.condition import Bounds, Condition, parse
 from pluralign.data.presets import Presets
 from pluralign.data_api import annotate, convert, forget, split, validate
 from pluralign.errors import ConfigError, ModelError, RunError
@@ -208,7 +208,6 @@ def serve(
 
     need_extra()
     folders, how = named(runs), settings or ServeSettings()
-    presets = Presets.read(how.presets) if how.presets else Presets()
     from pluralign.serving import server
 
     with server.listen(how) as port:  # before anything is loaded: a port that is taken is known at once
@@ -216,4 +215,13 @@ def serve(
         for policy in policies.values():
             if allow_extrapolation:
                 policy.bounds = replace(policy.bounds, allow_extrapolation=True)
+        presets = Presets() if how.presets is None else _presets(how.presets, list(policies.values()))
         server.serve(policies, presets, how, port, lambda address: ready(address, list(policies)))
+
+
+def _presets(path: Path, policies: Sequence[Policy]) -> Presets:
+    """Presets that name objectives of these policies; several policies may have bounds of their own, looked at later."""
+    if len(policies) == 1:
+        return Presets.read(path, policies[0].objectives, policies[0].bounds)
+    objectives = {objective.name: objective for policy in policies for objective in policy.objectives}
+    return Presets.read(path, tuple(objectives.values()), Bounds(allow_extrapolation=True))

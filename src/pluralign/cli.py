@@ -134,7 +134,7 @@ def _parse(function: Callable[..., Any], arguments: list[str], prog: str) -> Any
 def _print(value: Any, common: Common, text: Callable[[], Any]) -> None:
     """JSON with --json, else what `text` prints."""
     if common.json:
-        print(json.dumps(value, ensure_ascii=False))
+        print(json.dumps(value, ensure_ascii=False), flush=True)  # somebody may wait for this line
     else:
         text()
 
@@ -240,11 +240,8 @@ def _finish_training(method: Any, options: Any, command: list[str], common: Comm
 def _serve(arguments: list[str], common: Common) -> int:
     from pluralign.serve_commands import Serve
 
-    def say(value: dict[str, object], text: str) -> None:
-        _print(value, common, lambda: print(text))
-        sys.stdout.flush()  # whoever started the server waits for this line
-
-    _parse(Serve, arguments, "serve").run_(common.allow_extrapolation, say)
+    chosen = _parse(Serve, arguments, "serve")
+    chosen.run_(common.allow_extrapolation, lambda value, text: _print(value, common, lambda: print(text, flush=True)))
     return 0
 
 
