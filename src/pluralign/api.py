@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pluralign.comparison.options import CompareOptions
 from pluralign.comparison.tables import compare
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from pluralign.data.record import Record
     from pluralign.evaluation.report import Report
     from pluralign.export.check import Exported
+    from pluralign.export.formats import Each, Format
+    from pluralign.export.gguf_options import GgufKind
+    from pluralign.export.ranks import RankKind
     from pluralign.policy import Policy
 
 __all__ = [
@@ -175,20 +178,26 @@ def export(
     policy: Policy,
     out: str | Path,
     steer: str | Condition | None = None,
-    format: Literal["merged", "lora"] = "merged",
+    format: Format = "merged",
     report: str | Path | None = None,
+    *,
+    presets: str | Path | None = None,
+    each: Each | None = None,
+    rank: RankKind | None = None,
+    gguf: GgufKind = "none",
     check: bool = True,
 ) -> Exported:
-    """Write the policy at one condition as a plain model, or as a peft adapter; loaded again and compared (`check`).
+    """Write the policy for programs that know nothing of conditions; loaded again and compared (`check`).
 
-    Raises ModelError, ConditionError, StorageError.
+    `format`: "merged" (a whole model at one condition), "lora" (a peft adapter at one), "adapters" (one per objective,
+    and per preset of a file), "presets" (`each` preset "merged" or a "lora"). `rank` "legal" or "natural", `gguf` "f32"
+    or "f16" beside. Raises ModelError, ConditionError, ConfigError, DataError, StorageError.
     """
-    from pluralign.export.adapter import export_lora
-    from pluralign.export.whole import export as export_whole
+    from pluralign.export.formats import export_as
 
-    condition = condition_of(steer)
-    write = export_lora if format == "lora" else export_whole
-    return write(policy, out, condition, check=check, report=None if report is None else read_json(report))
+    content = None if report is None else read_json(report)
+    how: dict[str, Any] = {"presets": presets, "each": each, "rank": rank, "gguf": gguf, "check": check}
+    return export_as(format, policy, out, condition_of(steer), report=content, **how)
 
 
 def serve(

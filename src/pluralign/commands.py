@@ -139,16 +139,24 @@ class Score:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a plain Hugging Face model that answers as the policy does under one condition, with a model card."""
+    """Write plain models or peft adapters that answer as the policy does, for other programs (docs/export.md)."""
 
     run: Positional[Path]
     """run folder or policy folder"""
     out: Path
     """new folder"""
     steer: str | None = None
-    """the condition to merge; none merges the policy as it answers unsteered (the only way where conditions are text)"""
-    format: Literal["merged", "lora"] = "merged"
-    """a whole model, or one peft LoRA adapter beside the base"""
+    """merged, lora: the condition; none exports the policy as it answers unsteered (the only way where conditions are text)"""
+    format: Literal["merged", "lora", "adapters", "presets"] = "merged"
+    """merged: a whole model; lora: one peft adapter; adapters: one per objective (and preset) with their base; presets: one model per preset"""
+    presets: Path | None = None
+    """adapters, presets: JSON file of named conditions, e.g. {"calm": "helpful=.7,funny=.3"}"""
+    each: Literal["merged", "lora"] | None = None
+    """presets: what each becomes (default merged)"""
+    rank: Literal["legal", "natural"] | None = None
+    """adapters: legal (default) fills ranks up with zeros to one that vLLM takes, natural keeps them"""
+    gguf: Literal["none", "f32", "f16"] = "none"
+    """also write GGUF files for llama.cpp and Ollama (extra gguf)"""
     report: Path | None = None
     """report.json whose numbers go into the model card"""
     check: bool = True
@@ -157,7 +165,8 @@ class Export:
     def run_(self, allow_extrapolation: bool) -> Outcome:
         """The folder, and by how much its parts differ from the policy."""
         policy = _policy(self.run, "cpu", allow_extrapolation)
-        found = api.export(policy, self.out, self.steer, self.format, self.report, self.check)
+        how: dict[str, Any] = {name: getattr(self, name) for name in ("presets", "each", "rank", "gguf", "check")}
+        found = api.export(policy, self.out, self.steer, self.format, self.report, **how)
         told = "".join(f"\n{name}: {nats:.1e} nats from the policy" for name, nats in found.differences.items())
         return {"out": str(self.out), "differences": dict(found.differences)}, f"exported: {self.out}{told}"
 

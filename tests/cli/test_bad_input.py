@@ -131,6 +131,11 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "export over a folder": ("export {place}/run --steer kind=1 --out {place}/model", ("exists already",)),
     "export oddly": ("export {place}/run --steer kind=.4 --out {tmp}/out", ("must sum to 1",)),
     "report that is none": ("export {place}/run --steer kind=1 --out {tmp}/out --report {tmp}/none.json", ("cannot be read",)),
+    "presets that are none": ("export {place}/run --format presets --presets {tmp}/none.json --out {tmp}/out", ("cannot be read",)),
+    "presets without a file": ("export {place}/run --format presets --out {tmp}/out", ("--presets FILE.json",)),
+    "presets that do nothing": ("export {place}/run --presets {tmp}/none.json --out {tmp}/out", ("does nothing in format merged", "adapters and presets")),
+    "rank that does nothing": ("export {place}/run --rank legal --out {tmp}/out", ("does nothing in format merged",)),
+    "adapters at one condition": ("export {place}/run --format adapters --steer kind=1 --out {tmp}/out", ("does nothing in format adapters", "merged and lora")),
     "demo on a file": ("demo --out {place}/data.jsonl", ("is a file",)),
     "demo on no run": ("demo --out {place}/model --overwrite", ("no run folder",)),
 }  # fmt: skip

@@ -156,6 +156,16 @@ def test_a_policy_is_exported(pluralign: Command, run_folder: Path, tmp_path: Pa
     assert load_file(tmp_path / "lora" / "adapter_model.safetensors")
 
 
+def test_presets_are_exported(pluralign: Command, run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "named.json").write_text('{"warm": "kind=1", "even": "kind=.5,brief=.5 @1.5"}')
+    asked = ("export", run_folder, "--presets", tmp_path / "named.json", "--out", tmp_path / "out")
+    found = pluralign(*asked, "--format", "adapters", "--json").json
+    assert set(found["differences"]) >= {"base", "kind", "brief", "warm", "even", "sum of the objectives"}
+    assert max(found["differences"].values()) <= 1e-4
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "even=./presets/even" in page and "brief=./objectives/brief" in page
+
+
 def test_records_are_scored(pluralign: Command, tmp_path: Path) -> None:
     row = {"messages": [{"role": "user", "content": "How do I fix it? My kettle will not boil."}]}
     row["responses"] = [{"text": "Go clean the base, buddy."}, {"text": "Nothing."}]  # type: ignore[assignment]

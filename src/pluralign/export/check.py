@@ -83,6 +83,7 @@ class Adapted:
     def __init__(self, policy: Policy, base: Path | None = None) -> None:
         self.policy = policy
         self.model: Any = None
+        self.names: dict[str, str] = {}
         if base is None:
             self.base = plain_model(policy.model, base_state(policy.model))
         else:
@@ -97,12 +98,13 @@ class Adapted:
         """Put the adapter of a folder beside those that are loaded, and let it alone act."""
         from peft import PeftModel
 
+        inner = self.names.setdefault(name, f"adapter_{len(self.names)}")  # "half" would be a method of torch's
         with _still():
             if self.model is None:
-                self.model = PeftModel.from_pretrained(self.base, str(folder), adapter_name=name).eval()
+                self.model = PeftModel.from_pretrained(self.base, str(folder), adapter_name=inner).eval()
             else:
-                self.model.load_adapter(str(folder), adapter_name=name)
-            self.model.set_adapter(name)
+                self.model.load_adapter(str(folder), adapter_name=inner)
+            self.model.set_adapter(inner)
 
     def check(self, name: str, folder: Path, condition: Condition | None) -> float:
         """The difference of a written adapter; ModelError beyond ALLOWED."""
@@ -111,12 +113,13 @@ class Adapted:
 
     def sum(self, weights: Mapping[str, float], condition: Condition) -> float:
         """The difference of the loaded adapters' weighted sum (peft's combination "cat") from the policy (nats)."""
-        assert self.model is not None
+        inner = [self.names[name] for name in weights]
         with _still():
-            self.model.add_weighted_adapter(list(weights), list(weights.values()), "sum of all", combination_type="cat")
-            self.model.set_adapter("sum of all")
+            self.model.add_weighted_adapter(inner, list(weights.values()), "sum_of_all", combination_type="cat")
+            self.model.set_adapter("sum_of_all")
             found = difference(self.policy, condition, self.model)
-            self.model.delete_adapter("sum of all")
+            self.model.set_adapter(inner[0])
+            self.model.delete_adapter("sum_of_all")
         return found
 
 

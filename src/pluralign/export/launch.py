@@ -1,0 +1,148 @@
+"""How servers start on an exported folder: the README.md of a folder of several, and Ollama's Modelfiles.
+
+Every line is for a shell whose current folder is the exported one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pluralign import __version__
+from pluralign.data.condition import Weights
+from pluralign.encoding import TEMPLATES
+from pluralign.export.manifest import Part, Sums
+from pluralign.export.ranks import LEGAL, legal_rank
+
+if TYPE_CHECKING:
+    from pluralign.policy import Policy
+
+NOT_RUN = "Written after the program's documentation; it was not run on this folder."
+OLLAMA_TEMPLATES = {
+    "plain": "{{ range .Messages }}{{ .Content }}{{ end }}",
+    "dialogue": (
+        '{{ range .Messages }}{{ if eq .Role "system" }}{{ .Content }}{{ else }}\n\n'
+        '{{ if eq .Role "user" }}Human{{ else }}Assistant{{ end }}: {{ .Content }}{{ end }}{{ end }}\n\nAssistant:'
+    ),
+}
+"""The same texts as `encoding.TEMPLATES`, in Ollama's language."""
+
+
+def launch_page(policy: Policy, parts: Sequence[Part], sums: Sums | None) -> str:
+    """README.md of a folder of several."""
+    adapters = [part for part in parts if part.rank is not None]
+    sections = [
+        "# Exported by pluralign",
+        f"pluralign {__version__} wrote this folder from one steerable policy. Differences are from that policy under "
+        "the same condition: the largest one of a next token's log-probability, in nats, as transformers (and peft) "
+        "load it.",
+        _table(parts),
+        *([_adding(sums)] if sums is not None else []),
+        "## How to serve it\n\nRun the lines in this folder. They were written after the programs' documentation and "
+        "were not run on this folder; pluralign's docs/export.md says which were tried elsewhere.",
+        *(_with_adapters(parts, adapters, sums) if adapters else _whole(parts)),
+        _ollama(parts),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(parts: Sequence[Part]) -> str:
+    rows = ["| name | what | condition | folder | rank | difference |", "| --- | --- | --- | --- | --- | --- |"]
+    for part in parts:
+        condition = "none" if part.condition is None else f"`{_cell(str(part.condition))}`"
+        found = "not checked" if part.difference is None else f"{part.difference:.1e}"
+        rows.append(f"| {part.name} | {part.kind} | {condition} | {part.path} | {part.rank or '-'} | {found} |")
+    return "\n".join(rows)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("`", "'")
+
+
+def _adding(sums: Sums) -> str:
+    """Whether the objectives' adapters may be added, as far as that was tried."""
+    if not sums.weights_add_up:
+        return "The objectives' adapters are exact one by one. Added, they are **not** this policy: use the presets."
+    if not sums.strengths_add_up:
+        return (
+            f"The objectives' adapters, added with weights that sum to 1, are the policy (difference {sums.plain:.1e}); "
+            "a strength other than 1 is no multiple of them: use a preset."
+        )
+    return (
+        "The objectives' adapters, added with weights that sum to 1, are the policy under these weights (difference "
+        f"{sums.plain:.1e}); with all weights times a strength, under that strength too ({sums.strong:.1e})."
+    )
+
+
+def _with_adapters(parts: Sequence[Part], adapters: Sequence[Part], sums: Sums | None) -> list[str]:
+    largest = max(part.rank or 0 for part in adapters)
+    named = [f"{part.name}=./{part.path}" for part in adapters]
+    first = adapters[0].name
+    vllm = ["vllm serve ./base --served-model-name base --enable-lora"]
+    vllm += [f"--max-loras {len(adapters)}", f"--max-lora-rank {legal_rank(largest)}", "--lora-modules " + " ".join(named)] if largest <= LEGAL[-1] else []  # fmt: skip
+    sglang = ["python -m sglang.launch_server --model-path ./base --served-model-name base --enable-lora"]
+    sglang += [f"--max-loras-per-batch {len(adapters)} --max-lora-rank {largest}", "--lora-paths " + " ".join(named)]
+    if largest > LEGAL[-1]:
+        vllm_text = f"### vLLM\n\nRank {largest} is more than vLLM takes ({LEGAL[-1]}): export whole models."
+    else:
+        vllm_text = _shell(
+            "vLLM", vllm, f'A request names its adapter: `"model": "{first}"`; "base" is the model alone.'
+        )
+    return [
+        vllm_text,
+        _shell("SGLang", sglang, f'A request names its adapter after a colon: `"model": "base:{first}"`.'),
+        _llama_cpp(parts, adapters, sums),
+    ]
+
+
+def _llama_cpp(parts: Sequence[Part], adapters: Sequence[Part], sums: Sums | None) -> str:
+    lines = []
+    if parts[0].gguf is None:
+        lines += ["python convert_hf_to_gguf.py ./base --outfile ./base/model.gguf --outtype f32"]
+        lines += [f"python convert_lora_to_gguf.py ./{part.path} --base ./base --outfile ./{part.path}/adapter.gguf --outtype f32" for part in adapters]  # fmt: skip
+    loras = [f"--lora ./{part.path}/adapter.gguf" for part in adapters]
+    server = " \\\n  ".join(["llama-server -m ./base/model.gguf --lora-init-without-apply --jinja", *loras])
+    numbered = {part.name: place for place, part in enumerate(adapters)}
+    said = f'A request names its adapters by their places above and how much each counts: `"lora": [{{"id": 0, "scale": 1.0}}]` is {adapters[0].name} alone.'
+    objectives = [part for part in adapters if part.kind == "objective"]
+    if sums is not None and sums.weights_add_up and len(objectives) > 1:
+        said += f" {_mix([part.name for part in objectives[:2]], numbered)}"
+    return f"### llama.cpp\n\n```sh\n{chr(10).join([*lines, server])}\n```\n\n{said}"
+
+
+def _mix(names: Sequence[str], numbered: dict[str, int]) -> str:
+    """A trade-off of two objectives, as scales."""
+    weights = dict(zip(names, (0.7, 0.3), strict=True))
+    scales = ", ".join(f'{{"id": {numbered[name]}, "scale": {weight}}}' for name, weight in weights.items())
+    return f'Any trade-off of the objectives is a sum: `{Weights(weights)}` is `"lora": [{scales}]`. No other server here adds adapters per request.'
+
+
+def _whole(parts: Sequence[Part]) -> list[str]:
+    """Lines for whole models: a server each."""
+    vllm = [f"vllm serve ./{part.path} --served-model-name {part.name} --port {8000 + n}" for n, part in enumerate(parts)]  # fmt: skip
+    sglang = [f"python -m sglang.launch_server --model-path ./{part.path} --served-model-name {part.name} --port {30000 + n}" for n, part in enumerate(parts)]  # fmt: skip
+    llama = [f"python convert_hf_to_gguf.py ./{part.path} --outfile ./{part.path}/model.gguf --outtype f32" for part in parts if part.gguf is None]  # fmt: skip
+    llama += [f"llama-server -m ./{part.path}/model.gguf --alias {part.name} --jinja --port {8080 + n}" for n, part in enumerate(parts)]  # fmt: skip
+    named = (("vLLM", vllm), ("SGLang", sglang), ("llama.cpp", llama))
+    return [f"### {name}\n\n```sh\n{chr(10).join(lines)}\n```" for name, lines in named]
+
+
+def _shell(name: str, parts: Sequence[str], said: str) -> str:
+    return f"### {name}\n\n```sh\n" + " \\\n  ".join(parts) + f"\n```\n\n{said}"
+
+
+def _ollama(parts: Sequence[Part]) -> str:
+    lines = [f"ollama create {part.name.lower()} -f ./{part.path}/Modelfile" for part in parts if part.kind != "base"]
+    missing = any(part.gguf is None for part in parts)
+    first = "Ollama reads adapters and models as GGUF here: make the files with the two converters above first. " if missing else ""  # fmt: skip
+    return f"### Ollama\n\n```sh\n{chr(10).join(lines)}\n```\n\n{first}Check the `TEMPLATE` of the Modelfiles against the model's chat template."
+
+
+def modelfile(policy: Policy, part: Part) -> str:
+    """Ollama's Modelfile of a part, to stand in its folder."""
+    depth = "/".join([".."] * (part.path.count("/") + 1))
+    lines = ["FROM ./model.gguf"] if part.rank is None else [f"FROM {depth}/base/model.gguf", "ADAPTER ./adapter.gguf"]
+    for name, text in OLLAMA_TEMPLATES.items():
+        if policy.encoder.template_text == TEMPLATES[name]:
+            lines.append(f'TEMPLATE """{text}"""')
+    return "\n".join(lines) + "\n"
