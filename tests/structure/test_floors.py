@@ -83,8 +83,11 @@ HOMES = {
     "gguf": ("export",),
     "accelerate": ("training",),
     "torch.distributed": ("training",),
-    "tyro": ("cli", "commands", "bench_commands", "data_commands", "people_commands"),
+    "tyro": ("cli", "commands", "bench_commands", "data_commands", "people_commands", "serve_commands"),
     "fastapi": ("serving",),
+    "prometheus_client": ("serving",),
+    "uvicorn": ("serving",),
+    "starlette": ("serving",),
     "ray": ("sampling.ray",),
     "trl": ("bench",),
 }

@@ -90,7 +90,7 @@ class Loop:
 
     def check(self, request: Request) -> int:
         """The rows that a request needs; raises what `add` would, whoever is running. Safe from any thread."""
-        return self._fits(request, rows_for(self.policy, request))
+        return self.fits(request, rows_for(self.policy, request))
 
     def add(self, request: Request) -> int:
         """A ticket; the request joins at the next step.
@@ -99,7 +99,7 @@ class Loop:
         ConfigError where rows are missing: ask `has_room` first.
         """
         rows = rows_for(self.policy, request)
-        self._fits(request, rows)
+        self.fits(request, rows)
         if not self._has_room(request, rows):
             raise ConfigError(f"no room: {self.free} of {self.rows} rows are free; step until some have ended")
         return self.enter(request, rows)
@@ -114,7 +114,7 @@ class Loop:
     def has_room(self, request: Request) -> bool:
         """Whether `add` would take it now; raises for what it never takes."""
         rows = rows_for(self.policy, request)
-        self._fits(request, rows)
+        self.fits(request, rows)
         return self._has_room(request, rows)
 
     def cancel(self, ticket: int) -> None:
@@ -144,7 +144,8 @@ class Loop:
 
     # -- joining and leaving ---------------------------------------------------------------------------------------
 
-    def _fits(self, request: Request, rows: Rows) -> int:
+    def fits(self, request: Request, rows: Rows) -> int:
+        """`check` for a caller who has made the rows of the request."""
         if len(rows) > self.rows:
             raise ConfigError(f"{len(rows)} members answer this request, more than the {self.rows} rows there are")
         if self.cache_tokens is not None and len(rows) * _need(request, rows) > self.cache_tokens:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -39,11 +39,20 @@ class Delivery(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the job to its end; being cancelled (`exchange.py` does it where the client has gone) ends it too."""
-        async with self.job:
-            if self.stream:
-                await self._events(send)
-            else:
-                await self._whole(send)
+        try:
+            async with self.job:
+                if self.stream:
+                    await self._events(send)
+                else:
+                    await self._whole(send)
+        finally:
+            self._note(scope.get("state", {}))
+
+    def _note(self, state: dict[str, Any]) -> None:
+        """Numbers for the server's line on this request (`logs.py`)."""
+        counts = self._counts()
+        numbers = {"prompt_tokens": counts.prompt, "completion_tokens": counts.drawn, "replies": len(self.replies)}
+        state.setdefault("facts", {}).update({"model": self.job.model, **numbers})
 
     async def _pieces(self) -> AsyncIterator[list[tuple[int, Piece]]]:
         """What each step of the engine adds, reply by reply; empty ones left out."""

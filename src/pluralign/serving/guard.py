@@ -58,7 +58,7 @@ class Door:
         try:
             scope["state"]["owner"] = self._enter(scope)
         except Refusal as refusal:
-            self.metrics.refused(refusal.code)
+            self.metrics.turned_away(refusal.code)
             await _refusal(refusal)(scope, receive, send)
             return
         self._inside += 1
@@ -87,7 +87,7 @@ class Door:
             raise WrongHost(
                 f"this server does not go by the name {host[:100]!r}; its operator can allow it (--allowed-hosts)"
             )
-        if path in ALWAYS - {"/metrics"}:
+        if path == "/healthz":
             return ""
         owner = self._owner(path, headers, scope)
         if path in ALWAYS | OPEN:

@@ -28,19 +28,21 @@ News = list[tuple[int, "Drawn"]]
 class Place:
     """One reply in the making: where it stands in its job, and with the decoder (`made`: its rows there). Compared by identity.
 
-    `ticket` is the decoder's, set when it joined; only the worker touches it.
+    `ticket` is the decoder's, set when it joined; only the worker touches it. `rows` it takes there, each of at most
+    `tokens` tokens.
     """
 
-    __slots__ = ("index", "job", "made", "owner", "request", "rows", "ticket")
+    __slots__ = ("index", "job", "made", "owner", "request", "rows", "ticket", "tokens")
 
     def __init__(self, job: Job, index: int, request: Request, made: Rows) -> None:
         self.job, self.index, self.request, self.made = job, index, request, made
         self.owner, self.rows = job.owner, len(made)
+        self.tokens = max(len(row.prompt) for _, row in made) + request.max_new_tokens
         self.ticket: int | None = None
 
 
 class Job:
-    """Replies to `requests`. Everything here runs in the asyncio thread that made it.
+    """Replies of a `model` to `requests`. Everything here runs in the asyncio thread that made it.
 
     Iteration yields what was drawn since the last time, one list per engine step where the reader keeps up, until every
     reply has ended or was stopped. Raises TimedOut after `seconds`, EngineFailed, or Closing where the grace time ended.
@@ -48,13 +50,14 @@ class Job:
 
     def __init__(
         self,
+        model: str,
         requests: Sequence[Request],
         owner: str,
         made: Sequence[Rows],
         seconds: float,
         leave: Callable[[Sequence[Place]], None],
     ) -> None:
-        self.owner = owner
+        self.model, self.owner = model, owner
         self.home = asyncio.get_running_loop()
         self.began = time.monotonic()
         self.places = [Place(self, n, *each) for n, each in enumerate(zip(requests, made, strict=True))]

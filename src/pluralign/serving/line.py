@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+PRESENT = 60.0
+"""Seconds for which an owner counts as present after it asked."""
 LONGEST_WAIT = 60
 """Seconds: no Retry-After asks for more."""
 MEASURED = 64
@@ -42,10 +45,10 @@ class Line(Generic[W]):
         self._owners.setdefault(item.owner, deque()).append(item)
         self.rows += item.rows
 
-    def take(self, free: int) -> W | None:
-        """The next in turn, or None where there is none or it needs more than the free rows: nobody overtakes it."""
+    def take(self, fits: Callable[[W], bool]) -> W | None:
+        """The next in turn, or None where there is none or it does not fit: nobody overtakes it."""
         for owner, line in self._owners.items():
-            if line[0].rows > free:
+            if not fits(line[0]):
                 return None
             item = line.popleft()
             self.rows -= item.rows
@@ -76,6 +79,29 @@ class Line(Generic[W]):
         self._owners.move_to_end(owner)
         if not self._owners[owner]:
             del self._owners[owner]
+
+
+class Shares:
+    """How much of the line one owner may take while others are about: no more than is left for them.
+
+    So one of two busy owners gets a third of the line at most, and a newcomer always finds room (dynamic thresholds,
+    Choudhury and Hahne 1998, with α = 1). Who is alone may take it all.
+    """
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, float] = OrderedDict()
+
+    def asked(self, owner: str) -> None:
+        """The owner is present, whether it is let in or not."""
+        now = time.monotonic()
+        self._seen[owner] = now
+        self._seen.move_to_end(owner)
+        while next(iter(self._seen.values())) < now - PRESENT:
+            self._seen.popitem(last=False)
+
+    def allow(self, own: int, left: int) -> bool:
+        """Whether an owner may wait for `own` rows in all where `left` rows of the line are free."""
+        return len(self._seen) < 2 or own <= left
 
 
 class Pace:

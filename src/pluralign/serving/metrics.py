@@ -63,9 +63,13 @@ class Metrics(Watch):
         """A client left early."""
         self._gone.labels(path).inc()
 
-    def refused(self, reason: str) -> None:
+    def turned_away(self, reason: str) -> None:
         """A request was refused; `reason` is one of a few words."""
         self._refused.labels(reason).inc()
+
+    def refused(self, worker: str, owner: str) -> None:
+        """A line was full."""
+        self.turned_away("queue_full")
 
     def submitted(self, worker: str, owner: str, prompt_tokens: int) -> None:
         """Prompts were taken in."""

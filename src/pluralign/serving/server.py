@@ -10,7 +10,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from pluralign.data.condition import Condition
 from pluralign.errors import ConfigError, ModelError
 from pluralign.serving.app import build_app, check_servable
 from pluralign.serving.guard import Guarded
+from pluralign.serving.heads import hasty_protocol
 from pluralign.serving.logs import JsonLines
 from pluralign.serving.metrics import Metrics
 from pluralign.serving.settings import ServeSettings
@@ -130,9 +131,11 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Guarded, settings: ServeSettings, ready: Callable[[str], None]) -> None:
         self._app, self._settings, self._ready = app, settings, ready
-        self._ending: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._signals = 0
         config = uvicorn.Config(
             app,
+            http=hasty_protocol(settings.stall),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -144,27 +147,33 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
 
-    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As ever; then it is known that the server answers."""
-        await super().startup(list(sockets or ()))
+        await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
-        if self.started:
-            self._ready(address(self._settings.host, (sockets or ())[0].getsockname()[1]))
+        if sockets:
+            self._ready(address(self._settings.host, sockets[0].getsockname()[1]))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the end, the second one ends."""
-        if self._app.door.closing:
+        if self._signals or self._loop is None:
             self.force_exit = self.should_exit = True
-            return
-        name = signal.Signals(sig).name
+        else:  # a handler of signals does as little as it can
+            self._loop.call_soon_threadsafe(self._begin_end, signal.Signals(sig).name)
+        self._signals += 1
+
+    def _begin_end(self, name: str) -> None:
         log.info("stopping", extra={"facts": {"signal": name, "grace": self._settings.grace}})
         self._app.refuse_new()
-        self._ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)  # type: ignore[assignment]
+        self._ending = asyncio.ensure_future(self._end())
 
     async def _end(self) -> None:
-        done = await self._app.door.empty(self._settings.grace)
-        if not done:
-            log.warning("the grace time is over; requests are broken off")
+        """Wait for those inside; whoever is left is told that the server stops."""
+        if not await self._app.door.empty(self._settings.grace):
+            log.warning("the grace time is over; replies are broken off")
+            for worker in self._app.workers.values():
+                await asyncio.to_thread(worker.close, 0.0)
+            await self._app.door.empty(1.0)
         self.should_exit = True
 
 

@@ -11,6 +11,9 @@ class Watch:
     def submitted(self, worker: str, owner: str, prompt_tokens: int) -> None:
         """A job was taken in."""
 
+    def refused(self, worker: str, owner: str) -> None:
+        """A job found the line full."""
+
     def drawn(self, worker: str, owner: str, tokens: int, waited: Sequence[float]) -> None:
         """Tokens of a job; `waited`: seconds to the first token of each reply that began with them."""
 

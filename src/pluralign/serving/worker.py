@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pluralign.errors import ConfigError
 from pluralign.serving.jobs import Job, News, Place
-from pluralign.serving.line import Line, Pace
+from pluralign.serving.line import Line, Pace, Shares
 from pluralign.serving.refusals import Closing, EngineFailed, Overloaded
 from pluralign.serving.settings import ServeSettings
 from pluralign.serving.watch import Watch
@@ -24,9 +24,12 @@ from pluralign.serving.watch import Watch
 if TYPE_CHECKING:
     from pluralign.policy import Policy
     from pluralign.sampling.loop import Drawn
-    from pluralign.sampling.request import Request
+    from pluralign.sampling.request import Request, Rows
 
 log = logging.getLogger("pluralign.serve")
+
+JOINED = 5.0
+"""Seconds that the end waits for a step that is under way."""
 
 
 class Worker:
@@ -44,7 +47,7 @@ class Worker:
         self._live: dict[Place, None] = {}  # taken in, and not ended
         self._running: dict[int, Place] = {}  # by ticket; the worker's thread alone writes it
         self._busy = 0  # rows
-        self._pace = Pace()
+        self._pace, self._shares = Pace(), Shares()
         self._step_began: float | None = None
         self._closing = self._ended = False
         self._changed = threading.Condition()
@@ -54,16 +57,16 @@ class Worker:
     # -- the asyncio thread's side ---------------------------------------------------------------------------------
 
     def submit(self, requests: Sequence[Request], owner: str = "") -> Job:
-        """Take requests in. `owner`: whose turn they count for ("" where the server has no keys).
+        """Take requests in. `owner`: whose turn they count for (a key's name, a client's address).
 
         Raises ConditionError, ModelError and ConfigError for what no decoder could do, Overloaded, Closing, EngineFailed.
         """
         from pluralign.sampling.request import rows_for
 
-        made = [rows_for(self.policy, request) for request in requests]
+        made = [self._checked(request, rows_for(self.policy, request)) for request in requests]
         with self._changed:
-            self._refuse(list(map(len, made)), owner)
-            job = Job(requests, owner, made, self.settings.timeout, self._leave)
+            self._refuse(sum(map(len, made)), owner)
+            job = Job(self.name, requests, owner, made, self.settings.timeout, self._leave)
             for place in job.places:
                 self._line.put(place)
                 self._live[place] = None
@@ -72,32 +75,34 @@ class Worker:
             watch.submitted(self.name, owner, sum(map(len, job.prompt_ids)))
         return job
 
-    def _refuse(self, rows: Sequence[int], owner: str) -> None:
-        settings, need = self.settings, sum(rows)
+    def _checked(self, request: Request, made: Rows) -> Rows:
+        self._decoder.fits(request, made)
+        return made
+
+    def _refuse(self, need: int, owner: str) -> None:
+        """Raise where so many rows more cannot be taken in."""
+        settings = self.settings
         if self.failure is not None:
             raise EngineFailed(
                 f"the decoder of {self.name} broke ({type(self.failure).__name__}); see the server's log"
             )
         if self._closing:
             raise Closing("the server is shutting down; ask another one, or again in a while")
-        if max(rows, default=0) > settings.rows:
-            raise ConfigError(
-                f"{max(rows)} models' rows answer this request, and the server has {settings.rows} (--rows)"
-            )
         if need > settings.rows + settings.queue:
             raise ConfigError(
-                f"the request takes {need} rows of the decoder at once, and this server has {settings.rows}, with "
-                f"{settings.queue} that may wait; ask for fewer replies (n)"
+                f"the request takes {need} rows of the decoder, and this server has {settings.rows}, with room for "
+                f"{settings.queue} that wait; ask for fewer replies (n)"
             )
         free = settings.rows - self._busy
         over = max(0, self._line.rows + need - free)  # rows that would wait
-        if over > settings.queue or (owner and over and not self._fair(need, owner, over, free)):
+        left = settings.queue - max(0, self._line.rows - free)
+        self._shares.asked(owner)
+        if over and not (
+            over <= settings.queue and self._shares.allow(min(self._line.rows_of(owner) + need, over), left)
+        ):
+            for watch in self.watches:
+                watch.refused(self.name, owner)
             raise Overloaded("too many requests wait already; come again later", self._pace.seconds(over))
-
-    def _fair(self, need: int, owner: str, over: int, free: int) -> bool:
-        """An owner may wait for no more rows than are left for others: one alone gets half the line, two a third each."""
-        mine = min(self._line.rows_of(owner) + need, over)
-        return mine <= self.settings.queue - max(0, self._line.rows - free) or self._line.rows_of(owner) == 0
 
     def _leave(self, places: Sequence[Place]) -> None:
         """Those who wait go at once, those who run before the next step."""
@@ -156,7 +161,7 @@ class Worker:
             self._ended = True
             self._changed.notify_all()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(JOINED)
 
     def _idle(self) -> bool:
         return not (self._live or self._leaving)
@@ -203,11 +208,18 @@ class Worker:
             for place in leaving:
                 self._part(place)
             found: list[Place] = []
-            while (taken := self._line.take(self.settings.rows - self._busy)) is not None:
+            inside = list(self._running.values())
+            while (taken := self._line.take(lambda place: self._has_room(place, [*inside, *found]))) is not None:
                 found.append(taken)
                 self._busy += taken.rows
             self._pace.went(sum(place.rows for place in found))
         return found
+
+    def _has_room(self, place: Place, inside: Sequence[Place]) -> bool:
+        rows, limit = self._busy + place.rows, self.settings.cache_tokens
+        if rows > self.settings.rows:
+            return False
+        return limit is None or rows * max(place.tokens, *(each.tokens for each in inside), 0) <= limit
 
     def _join(self, place: Place) -> None:
         place.ticket = self._decoder.enter(place.request, place.made)
