@@ -45,6 +45,8 @@ Where a template's marks are ordinary words ('dialogue': "Human:"), a text that 
 
 _Roles = tuple[tuple[str, str], ...]
 _SENTINEL = re.compile("\ue000(\\d+)\ue001")
+KEPT_TURNS, KEPT_LETTERS = 64, 8192
+"""Dialogues up to this size are kept encoded, for they come back; a server's memory is not for the longest of strangers."""
 _READING = threading.Lock()
 """Whether special tokens are split is a switch of the tokenizer, not of the call: two threads must not read at once."""
 
@@ -88,7 +90,7 @@ class Encoder:
         self._forbidden = (special | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
         self.template_text = self._template_text()
         self._start = self._start_ids()
-        self._pieces: dict[tuple[_Roles, bool], list[str]] = {}
+        self._pieces = lru_cache(maxsize=256)(self._read_pieces)
         self._template_ids = lru_cache(maxsize=256)(self._read_template)
         self._dialogue = lru_cache(maxsize=4096)(self._encode_dialogue)  # a prompt comes back with each of its replies
 
@@ -135,7 +137,10 @@ class Encoder:
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """Ids of a dialogue up to where the assistant answers, at least one. ModelError if the template refuses it."""
-        return self._dialogue(tuple(messages), self.brackets)
+        told = tuple(messages)
+        if len(told) > KEPT_TURNS or sum(len(message.content) for message in told) > KEPT_LETTERS:
+            return self._encode_dialogue(told, self.brackets)
+        return self._dialogue(told, self.brackets)
 
     def _encode_dialogue(self, messages: tuple[Message, ...], brackets: tuple[int, int] | None) -> Prompt:
         roles, texts = _merge_condition(messages)
@@ -181,15 +186,15 @@ class Encoder:
         `condition`: the first turn is (or begins with) a condition. Where the template has no place for a system turn
         that is nothing but the condition, the condition follows the begin token.
         """
-        if (roles, condition) not in self._pieces:
-            try:
-                pieces = self._split(roles)
-            except ModelError:
-                if not condition or not _SENTINEL.fullmatch(roles[0][1]):
-                    raise
-                pieces = self._after_begin(roles[0][1], self._split(roles[1:]))
-            self._pieces[roles, condition] = pieces
-        return self._pieces[roles, condition]
+        return (self._pieces if len(roles) <= KEPT_TURNS else self._read_pieces)(roles, condition)
+
+    def _read_pieces(self, roles: _Roles, condition: bool) -> list[str]:
+        try:
+            return self._split(roles)
+        except ModelError:
+            if not condition or not _SENTINEL.fullmatch(roles[0][1]):
+                raise
+            return self._after_begin(roles[0][1], self._split(roles[1:]))
 
     def _after_begin(self, condition: str, pieces: list[str]) -> list[str]:
         begin = self.tokenizer.bos_token or ""

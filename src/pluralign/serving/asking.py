@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pluralign.data.condition import Condition
 from pluralign.data.record import Message, user
-from pluralign.errors import ModelError
+from pluralign.errors import DataError, ModelError
 from pluralign.members import members_of
 from pluralign.sampling.request import Request
 from pluralign.sampling.streams import context
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 COMPLETION_TOKENS = 16
 """Tokens of a completion where the request does not say (the OpenAI API's default)."""
+LONGEST_TOKEN = 16
+"""Letters of a prompt for each token of the context, at most: texts have about four."""
 LEAST_MASS = 1e-9
 """A top_p of 0 keeps the likeliest token, as any mass above 0 does."""
 
@@ -75,22 +77,16 @@ def _question(
             "n",
         )
     seed = secrets.randbits(64) if body.seed is None else body.seed % 2**64
-    requests = [
-        Request(
-            messages,
-            steered.condition,
-            (seed << 32) + place * num + number,  # the seeds of `sampling.local.complete`: the same replies
-            1.0 if body.temperature is None else body.temperature,
-            1.0 if body.top_p is None else max(body.top_p, LEAST_MASS),
-            tokens,
-            top_logprobs=top_logprobs,
-        )
-        for place, messages in enumerate(dialogues)
-        for tokens in [
-            _length(worker.policy, messages, steered.condition, limit, settings, isinstance(body, ChatRequest))
-        ]
-        for number in range(num)
-    ]
+    param = "messages" if isinstance(body, ChatRequest) else "prompt"
+    requests = []
+    for messages in dialogues:
+        length = _length(worker.policy, messages, steered.condition, limit, settings, param)
+        for _ in range(num):
+            own = (seed << 32) + len(requests)  # the seeds of `sampling.local.complete`: the same replies
+            temperature = 1.0 if body.temperature is None else body.temperature
+            top_p = 1.0 if body.top_p is None else max(body.top_p, LEAST_MASS)
+            asked = Request(messages, steered.condition, own, temperature, top_p, length, top_logprobs=top_logprobs)
+            requests.append(asked)
     return Question(worker, steered, requests, tuple(body.stop or ()), num)
 
 
@@ -100,12 +96,16 @@ def _length(
     condition: Condition | None,
     limit: int | None,
     settings: ServeSettings,
-    chat: bool,
+    param: str,
 ) -> int:
     """Tokens that the reply may have: `limit`, or what the context and the server leave. Prompts are never cut."""
     if limit is not None and limit > settings.max_tokens:
         raise Wrong(f"max_tokens is at most {settings.max_tokens} on this server, got {limit}", "max_tokens")
-    room, prompt, whole = _room(policy, messages, condition)
+    _refuse_far_too_long(policy, messages, param)
+    try:
+        room, prompt, whole = _room(policy, messages, condition)
+    except (DataError, ModelError) as error:  # the template refuses the dialogue
+        raise Wrong(str(error), param) from error
     wanted = settings.max_tokens if limit is None else limit
     if room is None or wanted <= room:
         return wanted
@@ -114,10 +114,27 @@ def _length(
     raise Wrong(
         f"the context of this model is {whole} tokens, and the prompt takes {prompt} of them (what it is asked for "
         f"included), the reply {limit or 1}; shorten the prompt or lower max_tokens",
-        "messages" if chat else "prompt",
+        param,
         "context_length_exceeded",
         status=400,
     )
+
+
+def _refuse_far_too_long(policy: Policy, messages: tuple[Message, ...], param: str) -> None:
+    """Raise Wrong for what no tokenizer makes fit, before it is encoded: that would take seconds of everybody's."""
+    whole, letters = _whole(policy), sum(len(message.content) for message in messages)
+    if whole is not None and letters > LONGEST_TOKEN * whole:
+        raise Wrong(
+            f"the context of this model is {whole} tokens, and the prompt has {letters} letters; shorten it",
+            param,
+            "context_length_exceeded",
+            status=400,
+        )
+
+
+def _whole(policy: Policy) -> int | None:
+    """Tokens of the context; None where there is no limit."""
+    return min((limit for limit in (policy.encoder.max_length, context(policy)) if limit is not None), default=None)
 
 
 def _room(
@@ -128,9 +145,6 @@ def _room(
     for member in members_of(policy, policy.check(condition)):
         model = policy.models[member.model]
         prompt = len(model.encoder.prompt(model.steering.write(messages, member.condition)).ids)
-        limits = [limit for limit in (model.encoder.max_length, context(model)) if limit is not None]
-        whole = min(limits, default=None)
+        whole = _whole(model)
         found.append((None if whole is None else whole - prompt, prompt, whole))
-    if not found:
-        raise ModelError("nobody answers this condition")
     return min(found, key=lambda each: float("inf") if each[0] is None else each[0])

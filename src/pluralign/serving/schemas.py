@@ -160,7 +160,7 @@ class Asked(_Strict):
 class ChatRequest(Asked):
     """Body of POST /v1/chat/completions."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=2048)
     max_completion_tokens: int | None = Field(default=None, ge=1, description="the newer name of max_tokens")
     logprobs: bool | None = Field(default=None, description="log-probabilities of the reply's tokens")
     top_logprobs: int | None = Field(

@@ -21,6 +21,9 @@ STRONGEST = 10.0
 FARTHEST = 100.0
 """The largest |weight · strength| where the operator lifted the bounds."""
 
+LONGEST_FEEDBACK = 2000
+"""Letters of feedback, at most."""
+
 Presets = Mapping[str, Condition]
 
 
@@ -68,6 +71,8 @@ def check(policy: Policy, condition: Condition | None) -> None:
         return
     if abs(condition.strength) > STRONGEST:
         raise ConditionError(f"strength {condition.strength:g} is beyond the bound {STRONGEST:g}")
+    if isinstance(condition, Feedback) and len(condition.text) > LONGEST_FEEDBACK:
+        raise ConditionError(f"feedback has at most {LONGEST_FEEDBACK} letters, this has {len(condition.text)}")
     if isinstance(condition, Weights):
         for name, value in condition.values.items():
             if abs(value * condition.strength) > FARTHEST:
