@@ -39,8 +39,14 @@ FAMILIES = {
     "window": lambda: MistralConfig(**SIZES, sliding_window=5),
     "both": lambda: Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=2.0, sliding_window=5),
     "places": lambda: GPT2Config(
-        vocab_size=len(tiny.WORDS), n_embd=32, n_layer=2, n_head=4, n_positions=128, initializer_range=0.3,
-        bos_token_id=1, eos_token_id=1,
+        vocab_size=len(tiny.WORDS),
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=128,
+        initializer_range=0.3,
+        bos_token_id=1,
+        eos_token_id=1,
     ),  # fmt: skip
 }
 STEERINGS: Mapping[str, Any] = {
@@ -185,7 +191,9 @@ def test_what_was_answered_is_known_when_the_dialogue_goes_on() -> None:
     loop = Loop(made, 4, prefix_tokens=1024)
     first = Request(user(PROMPTS[2]), ASKED[1], 3, max_new_tokens=20)
     done = served(loop, [first], [0])[0]
-    after = Request(user(PROMPTS[2]), ASKED[1], 3, max_new_tokens=25, prefix=done.ids[:-1] if done.finished else done.ids)
+    after = Request(
+        user(PROMPTS[2]), ASKED[1], 3, max_new_tokens=25, prefix=done.ids[:-1] if done.finished else done.ids
+    )
     loop.step()
     again = served(loop, [after], [0])[0]
     assert again.ids == Engine(made).generate([after])[0].ids
@@ -263,7 +271,9 @@ def test_room_is_bounded() -> None:
     short, long = (Request(user("a"), max_new_tokens=num) for num in (5, 30))
     small.add(long)
     assert not small.has_room(short)  # two rows as long as the longest would be more than 40 tokens
-    with pytest.raises(ModelError, match="more than the cache of 40 tokens; shorten the prompt or lower max_new_tokens"):
+    with pytest.raises(
+        ModelError, match="more than the cache of 40 tokens; shorten the prompt or lower max_new_tokens"
+    ):
         small.check(Request(user("a"), max_new_tokens=60))
     for options in ({"rows": 0}, {"cache_tokens": 0}, {"prefix_tokens": -1}):
         with pytest.raises(ConfigError, match=next(iter(options))):
@@ -296,7 +306,9 @@ def test_a_server_that_never_rests_moves_its_places_down() -> None:
 
 def test_models_with_another_state_are_refused() -> None:
     sizes = {**SIZES, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8}
-    made = Policy(tiny.model(FalconH1Config(**sizes)), Encoder(tiny.tokenizer()), PluralSteering(rank=2), tiny.OBJECTIVES)
+    made = Policy(
+        tiny.model(FalconH1Config(**sizes)), Encoder(tiny.tokenizer()), PluralSteering(rank=2), tiny.OBJECTIVES
+    )
     with pytest.raises(ModelError, match="falcon_h1 keeps a state besides keys and values"):
         Loop(made)
 
