@@ -40,7 +40,7 @@ def test_generate_gives_what_the_engine_gives_a_batch(tmp_path: Path) -> None:
     naive = Naive.load(SMALL.write("plural", tmp_path / "plural"))
     asks = [*SMALL.asks(3, steered=True), *SMALL.asks(3, steered=False), Ask("w5 w9", None, 0, 6, temperature=0.0)]
     requests = [
-        Request(user(a.prompt), a.weights and Weights(dict(a.weights)), a.seed, a.temperature, max_new_tokens=6)
+        Request(user(a.prompt), a.weights and Weights(dict(a.weights)), a.seed << 32, a.temperature, max_new_tokens=6)
         for a in asks
     ]
     batch = Engine(naive.policy).generate(requests)
@@ -63,7 +63,7 @@ def test_a_mixture_is_answered_by_its_members(tmp_path: Path) -> None:
 
 
 def test_the_margin_of_a_draw_by_hand() -> None:
-    number = float(uniforms(7, 3)[2])  # of the third token
+    number = float(uniforms(7 << 32, 3)[2])  # of the third token
     token, rest = divmod(4 * number, 1)  # four equal shares
     expected = min(rest, 1 - rest) / 4
     assert margin(torch.zeros(1, 4), Ask("p", None, 7, 8), 2, int(token)) == pytest.approx(expected, abs=1e-6)

@@ -25,7 +25,7 @@ from pluralign.bench.serve_check import Judge, gate
 from pluralign.bench.serve_load import Ask, Target
 from pluralign.bench.serve_models import WORLDS, Kind, World, objective_names
 from pluralign.bench.serve_naive import Alone, Naive
-from pluralign.bench.serve_overload import Plan, overload
+from pluralign.bench.serve_overload import ROWS, Plan, overload
 from pluralign.bench.serve_process import Served
 from pluralign.bench.serve_results import Results
 from pluralign.bench.serve_soak import soak
@@ -175,7 +175,7 @@ def _pool(world: World, settings: Settings) -> list[Ask]:
 @contextlib.contextmanager
 def _served(folder: Path, kind: Kind, settings: Settings) -> Iterator[Served]:
     """A server of one of the two policies; the k models get k times the rows, so that as many requests run at once."""
-    rows = 64 * (len(objective_names()) if kind == "mixture" else 1)
+    rows = ROWS * (len(objective_names()) if kind == "mixture" else 1)
     flags = ["--rows", str(rows), "--queue", str(rows)]
     if settings.threads is not None:
         flags += ["--threads", str(settings.threads)]

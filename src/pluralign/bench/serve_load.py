@@ -31,6 +31,11 @@ class Ask:
     max_tokens: int
     temperature: float = 1.0
 
+    @property
+    def drawn_with(self) -> int:
+        """The seed of the only reply to this request, as the server (and `sampling.local.complete`) counts them."""
+        return self.seed << 32
+
     def body(self, model: str, stream: bool) -> dict[str, Any]:
         """The request's JSON."""
         made: dict[str, Any] = {

@@ -104,7 +104,9 @@ class Alone(Naive):
         """The reply to one request."""
         from pluralign.sampling.engine import Engine, Request
 
-        request = Request(user(ask.prompt), _condition(ask), ask.seed, ask.temperature, max_new_tokens=ask.max_tokens)
+        request = Request(
+            user(ask.prompt), _condition(ask), ask.drawn_with, ask.temperature, max_new_tokens=ask.max_tokens
+        )
         [done] = Engine(self.policy, 1).generate([request])
         return Told(done.text, done.ids)
 
@@ -119,7 +121,7 @@ def _drawing(ask: Ask, begun: int) -> Callable[[Tensor, Tensor], Tensor]:
 
     from pluralign.sampling.draws import distribution, draw, uniforms
 
-    numbers = torch.from_numpy(uniforms(ask.seed, ask.max_tokens))
+    numbers = torch.from_numpy(uniforms(ask.drawn_with, ask.max_tokens))
     temperature, top_p = torch.tensor([ask.temperature]), torch.ones(1)
 
     def choose(ids: Tensor, logits: Tensor) -> Tensor:
@@ -141,6 +143,6 @@ def margin(logits: Any, ask: Ask, place: int, token: int) -> float:
         return float(best[0] - best[1])
     share = distribution(logits, torch.tensor([ask.temperature]), torch.ones(1)).double().exp().cumsum(-1)[0]
     share = share / share[-1]
-    number = float(uniforms(ask.seed, place + 1)[place])
+    number = float(uniforms(ask.drawn_with, place + 1)[place])
     low = float(share[token - 1]) if token else 0.0
     return min(abs(number - low), abs(float(share[token]) - number))

@@ -1,9 +1,11 @@
 """Twice as many requests as the server can answer: is anybody kept waiting, forgotten, or given another's reply?
 
-1. Capacity: a closed loop with as many clients as the engine has rows, in replies per second.
-2. Saturation: an open loop at that rate; 3. overload: at twice that rate, until enough replies have come.
+1. Saturation: as many clients as the server takes in without refusing anybody (rows and places to wait), each with one
+   request under way. This is the server's capacity in replies per second, and the longest wait it means to allow.
+2. Overload: an open loop at twice that rate, until enough replies have come.
 
-The first token counts from when a request was due. Replies are streamed and every one is judged (serve_check.py).
+Besides, without a target: as many clients as rows, so that nobody waits. The first token counts from when a request was
+due. Replies are streamed and every one is judged (serve_check.py).
 """
 
 from __future__ import annotations
@@ -15,53 +17,50 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pluralign.bench.serve_check import Judge, Verdicts
+from pluralign.bench.serve_check import Judge
 from pluralign.bench.serve_load import Reply, Target, closed, open_loop
 from pluralign.bench.serve_process import Served
 
 log = logging.getLogger("pluralign")
 
 
+ROWS = 64
+"""Replies decoded together, and as many that may wait: the server's own defaults."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`clients` that saturate the server; seconds to measure capacity and saturation; `replies` to judge under overload,
-    in `longest` seconds at most."""
+    """Seconds to measure saturation; `replies` to judge under overload, in `longest` seconds at most."""
 
-    clients: int = 64
-    seconds: float = 10.0
+    seconds: float = 12.0
     replies: int = 10_000
-    longest: float = 180.0
+    longest: float = 150.0
     times: float = 2.0
 
 
 def overload(served: Served, judge: Judge, plan: Plan) -> dict[str, Any]:
     """Everything counted; `ttft_overload` is the ratio of the two p99."""
     target = Target(served.address, served.model)
-    capacity = _capacity(target, judge, plan)
-    log.info("%s: %.0f replies a second at capacity", served.model, capacity)
+    unqueued = _for(target, judge, ROWS, plan.seconds / 3)
+    began = time.perf_counter()
+    at = _for(target, judge, 2 * ROWS, plan.seconds)
+    capacity = sum(reply.complete for reply in at) / (time.perf_counter() - began)
+    log.info("%s: %.0f replies a second at saturation", served.model, capacity)
     memory = served.memory()
-    at = open_loop(target, judge.asks, capacity, _after(plan.seconds, math.inf))
     over = open_loop(target, judge.asks, plan.times * capacity, _after(plan.longest, plan.replies), seed=1)
-    verdicts = _verdicts(judge.judge(at), judge.judge(over))
-    found = {"saturation": _told(at), "overload": _told(over)}
+    grown = served.memory() - memory
+    verdicts = judge.judge([*unqueued, *at, *over])
+    found = {"unqueued": _told(unqueued), "saturation": _told(at), "overload": _told(over)}
     return {
         "ttft_overload": found["overload"]["first_token_p99"] / found["saturation"]["first_token_p99"],
-        "lost": sum(reply.lost for reply in (*at, *over)),
+        "lost": sum(reply.lost for reply in (*unqueued, *at, *over)),
         "mixed_up": verdicts.mixed_up,
         "refused": sum(reply.refused for reply in over),
         "capacity": capacity,
         "verdicts": verdicts.to_json(),
-        "memory_growth_mb": (served.memory() - memory) / 1e6,
+        "memory_growth_mb": grown / 1e6,
         **found,
     }
-
-
-def _capacity(target: Target, judge: Judge, plan: Plan) -> float:
-    """Replies a second, after a second to warm up."""
-    _for(target, judge, plan.clients, min(1.0, plan.seconds))
-    began = time.perf_counter()
-    replies = _for(target, judge, plan.clients, plan.seconds)
-    return sum(reply.complete for reply in replies) / (time.perf_counter() - began)
 
 
 def _for(target: Target, judge: Judge, clients: int, seconds: float) -> list[Reply]:
@@ -79,15 +78,6 @@ def _after(seconds: float, replies: float) -> Any:
         return complete >= replies or time.perf_counter() >= ends
 
     return enough
-
-
-def _verdicts(*found: Verdicts) -> Verdicts:
-    return Verdicts(
-        sum(each.right for each in found),
-        sum(each.near_boundary for each in found),
-        sum(each.mixed_up for each in found),
-        next((each.first for each in found if each.first), ""),
-    )
 
 
 def _told(replies: Sequence[Reply]) -> dict[str, Any]:

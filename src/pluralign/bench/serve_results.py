@@ -187,7 +187,7 @@ def _overload_lines(found: Mapping[str, Any]) -> Iterator[str]:
     rows = [
         [name, f"{found[name]['offered']:.0f}", *(str(found[name][column]) for column in columns)]
         + [f"{1000 * found[name][column]:.0f}" for column in seconds]
-        for name in ("saturation", "overload")
+        for name in ("unqueued", "saturation", "overload")
     ]
     head = ("load", "offered, 1/s", "requests", "replies", "429", "lost")
     yield from table((*head, "first token p50, ms", "p99, ms", "client late p99, ms"), rows)

@@ -153,7 +153,11 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 
 _STREAM = {
-    "schema": {"type": "string"},
+    "schema": {  # before OpenAPI 3.2 it describes each event
+        "type": "object",
+        "properties": {"data": {"type": "string", "description": "a chunk's JSON; at the end [DONE]"}},
+        "required": ["data"],
+    },
     "example": 'data: {"object": "chat.completion.chunk", ...}\n\ndata: [DONE]\n\n',
 }
 _ERRORS = {
