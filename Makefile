@@ -50,7 +50,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "pluralign needs Python 3.11 or newer, and $(PYTHON) is not; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,bench,judge,serve]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,bench,gguf,judge,serve]'
 	touch $(STAMP)
 
 .PHONY: help setup demo test test-all check format wheel clean

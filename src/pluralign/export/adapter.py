@@ -50,7 +50,7 @@ def export_lora(
     compares; `gguf` writes adapter.gguf beside it. Raises ModelError where no LoRA holds the policy: a full-rank
     change, changed base weights (prompt steering, training in full), a base share that is not 1, or no change at all.
     """
-    check_gguf(policy, gguf)
+    check_gguf(policy, gguf, words=False)
     changes = factors(policy, condition)
     if policy.model.config.tie_word_embeddings and head_changes(policy, changes):
         log.warning(
