@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from pluralign.serving.reply import Entry, Piece
 
+_dump = json.JSONEncoder(separators=(",", ":")).encode
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -47,6 +49,8 @@ class Answer(ABC):
 
     def __post_init__(self) -> None:
         self.id, self.created = f"{self.prefix}-{secrets.token_hex(16)}", int(time.time())
+        self._chunk = _dump(self._head(self.chunk_kind))[:-1]  # how every chunk begins
+        self._end = ',"usage":null}' if self.include_usage else "}"
 
     @abstractmethod
     def opening(self, index: int) -> dict[str, Any]:
@@ -67,12 +71,12 @@ class Answer(ABC):
 
     def event(self, choice: dict[str, Any], first: bool = False) -> str:
         """One chunk as an event; the `first` one of each reply says what was used."""
-        used = {"steering": self.steering} if first else {}
-        return _event(self._head(self.chunk_kind) | {"choices": [choice]} | used | self._no_usage())
+        used = f',"steering":{_dump(self.steering)}' if first else ""
+        return f'data: {self._chunk},"choices":[{_dump(choice)}]{used}{self._end}\n\n'
 
     def last(self, counts: Counts) -> str:
         """The end of a stream."""
-        usage = _event(self._head(self.chunk_kind) | {"choices": [], "usage": counts.to_json()})
+        usage = f'data: {self._chunk},"choices":[],"usage":{_dump(counts.to_json())}}}\n\n'
         return (usage if self.include_usage else "") + "data: [DONE]\n\n"
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -83,13 +87,6 @@ class Answer(ABC):
             "model": self.model,
             "system_fingerprint": self.fingerprint,
         }
-
-    def _no_usage(self) -> dict[str, None]:
-        return {"usage": None} if self.include_usage else {}
-
-
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, separators=(',', ':'))}\n\n"
 
 
 @dataclass

@@ -100,7 +100,7 @@ class Api:
     ) -> Response:
         encoder = asked.worker.policy.encoder
         speller = self.spellers[asked.worker.name] if answer.logprobs else None
-        replies = [Reply(encoder.decode, encoder.end_id, asked.stops, speller) for _ in asked.requests]
+        replies = [Reply(encoder.decode, encoder.end_id, asked.stops, speller, not body.stream) for _ in asked.requests]
         job = asked.worker.submit(asked.requests, getattr(request.state, "owner", ""))
         return Delivery(job, replies, answer, asked.num_each, bool(body.stream))
 

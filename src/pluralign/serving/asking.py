@@ -78,7 +78,7 @@ def _question(
         )
     seed = secrets.randbits(64) if body.seed is None else body.seed % 2**64
     param = "messages" if isinstance(body, ChatRequest) else "prompt"
-    requests = []
+    requests: list[Request] = []
     for messages in dialogues:
         length = _length(worker.policy, messages, steered.condition, limit, settings, param)
         for _ in range(num):

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 BROKEN = "\ufffd"
 """What decoders write for bytes that are no character, or not yet."""
-CONTEXT = 8
+CONTEXT = 5
 """Tokens that a decoder may look back on; the lab's looks back three."""
 PENDING = 3
 """Tokens that an unfinished character can hold: UTF-8 has at most four bytes, and the last one finishes it."""
-LONGEST = 3 * CONTEXT
+LONGEST = 2 * CONTEXT + PENDING
 """Tokens of a window, at most."""
 
 
@@ -61,25 +61,31 @@ class Detokeniser:
         """Keep no more than decoders look back on; give out bytes that no token can finish any more."""
         whole, rest = self._window[: self._whole], self._window[self._whole :]
         if len(rest) <= PENDING:
-            beyond = self._known[len(self._decode(whole)) :]
-            self._keep(whole[-self._cut(whole) :], rest)
+            beyond = self._known[len(self._decode(whole)) :] if rest else ""
+            self._keep(whole, rest)
             self._known += beyond
             return ""
         settled, pending = self._window[:-PENDING], self._window[-PENDING:]
         text = self._decode(settled)
         if text.startswith(self._known) and len(text) > len(self._known):
             piece = text[len(self._known) :]
-            self._keep(settled[-self._cut(settled) :], pending)
+            self._keep(settled, pending)
             return piece
         self._window = self._window[-CONTEXT:]  # each token has finished a character and begun the next
         self._whole, self._known = CONTEXT - PENDING, self._decode(self._window).rstrip(BROKEN)
         return ""
 
-    def _keep(self, context: list[int], rest: list[int]) -> None:
-        """A window whose first tokens have gone out whole."""
-        self._window, self._whole, self._known = [*context, *rest], len(context), self._decode(context)
+    def _keep(self, whole: list[int], rest: list[int]) -> None:
+        """A window of the last tokens that have gone out whole, and the rest.
 
-    def _cut(self, tokens: list[int]) -> int:
-        """How many of the last tokens to keep, so that they do not begin inside a character (which breaks the rest)."""
-        lengths = range(CONTEXT, CONTEXT + PENDING + 1)
-        return min(lengths, key=lambda length: (self._decode(tokens[-length:]).count(BROKEN), length))
+        It does not begin inside a character, where that can be helped: some decoders write all bytes behind it as broken.
+        """
+        best = self._decode(whole[-CONTEXT:])
+        kept = whole[-CONTEXT:]
+        for length in range(CONTEXT + 1, CONTEXT + PENDING + 1):
+            if BROKEN not in best:
+                break
+            text = self._decode(whole[-length:])
+            if text.count(BROKEN) < best.count(BROKEN):
+                best, kept = text, whole[-length:]
+        self._window, self._whole, self._known = [*kept, *rest], len(kept), best

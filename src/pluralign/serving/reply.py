@@ -41,7 +41,10 @@ class Piece(NamedTuple):
 
 
 class Reply:
-    """Assembles one reply. `tokens` counts what was drawn, the end token and a stop string's tokens too."""
+    """Assembles one reply. `tokens` counts what was drawn, the end token and a stop string's tokens too.
+
+    `whole`: nobody reads along, so that the text may come all at once; stop strings and log-probabilities read along.
+    """
 
     def __init__(
         self,
@@ -49,9 +52,12 @@ class Reply:
         end_id: int,
         stops: Sequence[str] = (),
         speller: Speller | None = None,
+        whole: bool = False,
     ) -> None:
         self._detokeniser, self._stops = Detokeniser(decode), StopStrings(stops)
         self._end_id, self._speller = end_id, speller
+        self._decode, self._collects = decode, whole and not stops and speller is None
+        self._ids: list[int] = []
         self._read = 0  # characters that the tokens so far have made
         self._given = 0  # characters that went out
         self._entries: deque[Entry] = deque()
@@ -64,6 +70,8 @@ class Reply:
             return Piece("", (), None)
         self.tokens += 1
         at_end = drawn.token == self._end_id
+        if self._collects:
+            return self._collect(drawn, at_end)
         text = self._stops.push(self._detokeniser.flush() if at_end else self._token(drawn))
         if drawn.ended and not at_end:
             text += self._stops.push(self._detokeniser.flush())
@@ -74,6 +82,15 @@ class Reply:
             text += self._stops.flush()
         self._given += len(text)
         return Piece(text, self._released(), self.finish)
+
+    def _collect(self, drawn: Drawn, at_end: bool) -> Piece:
+        """Keep the token; the text of all of them at the end."""
+        if not at_end:
+            self._ids.append(drawn.token)
+        if not drawn.ended:
+            return Piece("", (), None)
+        self.finish = "stop" if at_end else "length"
+        return Piece(self._decode(self._ids), (), self.finish)
 
     def _token(self, drawn: Drawn) -> str:
         """The text that a token settles; its log-probabilities are noted where they were asked for."""
