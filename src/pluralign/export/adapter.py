@@ -19,7 +19,7 @@ from pluralign.data.condition import Condition
 from pluralign.errors import ModelError
 from pluralign.export.check import Adapted, Exported
 from pluralign.export.gguf_options import GgufKind, check_gguf
-from pluralign.export.ranks import RankKind, chosen_rank, filled
+from pluralign.export.ranks import Factors, RankKind, chosen_rank, filled
 from pluralign.export.whole import carded
 from pluralign.model_card import model_card
 from pluralign.policy import Policy
@@ -28,8 +28,6 @@ from pluralign.steering.surgery import base_state, plural_layers
 from pluralign.storage import atomic_write
 
 log = logging.getLogger("pluralign")
-Factors = dict[str, tuple[Tensor, Tensor]]
-"""A [r, in] and B [out, r] of every changed layer, by its name"""
 
 
 def export_lora(

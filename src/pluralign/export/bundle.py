@@ -17,12 +17,12 @@ from pluralign.base_model import plain_model, save_base
 from pluralign.data.condition import Condition, Weights, one_hot
 from pluralign.data.presets import Presets
 from pluralign.errors import ConditionError, ConfigError, ModelError
-from pluralign.export.adapter import Factors, factors, head_changes, write_lora
+from pluralign.export.adapter import factors, head_changes, write_lora
 from pluralign.export.check import Adapted, Exported
 from pluralign.export.gguf_options import GgufKind, check_gguf
 from pluralign.export.launch import launch_page, modelfile
 from pluralign.export.manifest import Part, Sums, write_manifest
-from pluralign.export.ranks import RankKind
+from pluralign.export.ranks import Factors, RankKind
 from pluralign.export.whole import exported_tokenizer, write_whole
 from pluralign.model_card import model_card
 from pluralign.policy import Policy

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pluralign.export.adapter import Factors
 from pluralign.export.gguf_layers import Layers
 from pluralign.export.gguf_model import Entry, finish
 from pluralign.export.gguf_options import GgufKind, check_architecture
-from pluralign.export.ranks import filled
+from pluralign.export.ranks import Factors, filled
 from pluralign.policy import Policy
 
 

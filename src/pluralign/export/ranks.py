@@ -10,6 +10,8 @@ from torch import Tensor
 
 from pluralign.errors import ConfigError, ModelError
 
+Factors = dict[str, tuple[Tensor, Tensor]]
+"""A [r, in] and B [out, r] of every changed layer, by its name"""
 RankKind = Literal["legal", "natural"]
 LEGAL = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for --max-lora-rank (0.33)."""
