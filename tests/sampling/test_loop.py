@@ -47,7 +47,7 @@ FAMILIES = {
         initializer_range=0.3,
         bos_token_id=1,
         eos_token_id=1,
-    ),  # fmt: skip
+    ),
 }
 STEERINGS: Mapping[str, Any] = {
     "low heads": lambda: PluralSteering(rank=2),

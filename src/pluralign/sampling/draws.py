@@ -8,6 +8,9 @@ from torch import Tensor
 
 from pluralign.errors import ConfigError
 
+NUCLEUS = 64
+"""Tokens that are looked at first for the nucleus; sorting a whole vocabulary costs more than a step of a small model."""
+
 
 def uniforms(seed: int, count: int) -> np.ndarray:
     """Numbers in [0, 1) for the tokens of one reply, float64 [count]: a function of the seed alone (Philox)."""
@@ -23,12 +26,23 @@ def distribution(logits: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
     [R] is kept (nucleus sampling), renormalised.
     """
     logprobs = torch.log_softmax(logits.float() / temperature[:, None], dim=-1)
-    if bool((top_p >= 1.0).all()):
-        return logprobs
-    ordered, order = logprobs.sort(dim=-1, descending=True)
-    before = ordered.exp().cumsum(-1) - ordered.exp()
-    dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p[:, None])
-    return torch.log_softmax(logprobs.masked_fill(dropped, -torch.inf), dim=-1)
+    cut = (top_p < 1.0).nonzero()[:, 0]
+    if len(cut):
+        whole = logprobs[cut]
+        logprobs[cut] = torch.log_softmax(whole.masked_fill(~_nucleus(whole, top_p[cut]), -torch.inf), dim=-1)
+    return logprobs
+
+
+def _nucleus(logprobs: Tensor, top_p: Tensor) -> Tensor:
+    """Which tokens belong to the nucleus [R, V]; a few likely ones hold it nearly always."""
+    num = min(NUCLEUS, logprobs.shape[1])
+    while True:
+        best = logprobs.topk(num, dim=-1)
+        probs = best.values.exp()
+        before = probs.cumsum(-1) - probs
+        if num == logprobs.shape[1] or bool((before[:, -1] >= top_p).all()):
+            return torch.zeros_like(logprobs, dtype=torch.bool).scatter(-1, best.indices, before < top_p[:, None])
+        num = min(8 * num, logprobs.shape[1])
 
 
 def draw(logprobs: Tensor, uniform: Tensor) -> Tensor:

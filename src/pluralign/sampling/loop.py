@@ -225,7 +225,8 @@ class Loop:
         logprobs = distribution(logits, safe, torch.where(greedy, 1.0, top_p))
         numbers = [reply.uniforms[len(reply.ids)] for reply in self._running]
         chosen = draw(logprobs, torch.tensor(numbers, dtype=torch.float64, device=logits.device))
-        chosen = torch.where(greedy, logprobs.argmax(-1), chosen)
+        if any(reply.request.temperature < GREEDY for reply in self._running):
+            chosen = torch.where(greedy, logprobs.argmax(-1), chosen)
         found = logprobs.gather(-1, chosen[:, None])[:, 0].double().tolist()
         named = self._named(logits, chosen)
         drawn = []
