@@ -84,8 +84,22 @@ def _check_causal(model: Any, source: str | Path) -> None:
     vocabulary = model.get_input_embeddings().num_embeddings
     ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 5]]) % vocabulary
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+    if not bool(logits.isfinite().all()):
+        damaged = not_finite(model) or "some product of its weights"
+        raise ModelError(
+            f"{source}: {damaged} is not finite (NaN or infinity); the checkpoint is damaged, or its training diverged: "
+            "take an earlier one"
+        )
     if not torch.allclose(logits[0], logits[1], rtol=1e-2, atol=1e-2 * float(logits.abs().max())):
         raise ModelError(f"{source} ({model.config.model_type}) reads ahead: it is no causal model; use a causal LM")
+
+
+def not_finite(model: Any) -> str | None:
+    """The first parameter or buffer that holds NaN or infinity; None where there is none."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            return str(name)
+    return None
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ import torch
 import uvicorn
 from fastapi import FastAPI, Response
 
+from pluralign.base_model import not_finite
 from pluralign.data.condition import Condition
 from pluralign.errors import ConfigError, ModelError
 from pluralign.serving.app import build_app, check_servable
@@ -41,15 +42,14 @@ BACKLOG = 1024
 def listen(settings: ServeSettings) -> socket.socket:
     """The port, taken but not open yet. Raises ConfigError where it cannot be had."""
     try:
-        family, *_, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         taken = socket.socket(family, socket.SOCK_STREAM)
-        if sys.platform != "win32":
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who takes nothing for so long is cut off
-            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.stall * 1000))
-        taken.bind(address)
+        try:
+            _options(taken, settings)
+            taken.bind(address)
+        except OSError:
+            taken.close()
+            raise
     except OSError as error:
         raise ConfigError(
             f"cannot listen on port {settings.port} of {settings.host}: {error.strerror or error}; choose another with "
@@ -58,15 +58,21 @@ def listen(settings: ServeSettings) -> socket.socket:
     return taken
 
 
+def _options(taken: socket.socket, settings: ServeSettings) -> None:
+    if sys.platform != "win32":  # there it means that two may have one port
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who takes nothing for so long is cut off
+        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.stall * 1000))
+
+
 def check_finite(name: str, policy: Policy) -> None:
     """Raise ModelError for weights that are no numbers: every reply would be rubbish."""
     for model in policy.models:
-        for place, tensor in (*model.model.named_parameters(), *model.model.named_buffers()):
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise ModelError(
-                    f"{name}: {place} holds numbers that are not finite (NaN or infinity); the checkpoint is damaged, or its "
-                    "training diverged: serve an earlier one"
-                )
+        if damaged := not_finite(model.model):
+            raise ModelError(
+                f"{name}: {damaged} is not finite (NaN or infinity); the checkpoint is damaged, or its training diverged: "
+                "serve an earlier one"
+            )
 
 
 def assemble(workers: Mapping[str, Worker], presets: Mapping[str, Condition], settings: ServeSettings) -> Guarded:
