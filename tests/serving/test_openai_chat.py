@@ -72,6 +72,7 @@ def test_what_the_api_promises_of_every_reply(client: openai.OpenAI) -> None:
         ("scores", {"weights": {"warm": 0.5, "formal": 0.5}}, "warm=.5,formal=.5"),
         ("words", {"feedback": "kind, and in one sentence"}, '"kind, and in one sentence"'),
         ('words@"kind, and in one sentence"', None, '"kind, and in one sentence"'),
+        ("words", {"feedback": "kind", "strength": 8}, '"kind" @8'),  # guidance: two rows of the cache
         ("words@kindly", None, '"kind, and in one sentence"'),
     ],
 )
@@ -197,6 +198,10 @@ def test_the_same_seed_gives_the_same_reply_and_no_seed_another(client: openai.O
     assert _texts(_ask(client, seed=-3)) == _texts(_ask(client, seed=-3)) != _texts(_ask(client, seed=4))
     free = [_texts(client.chat.completions.create(model="desk", messages=ASK, max_tokens=24)) for _ in range(2)]
     assert free[0] != free[1]
+
+
+def test_no_mass_is_the_likeliest_token(client: openai.OpenAI) -> None:
+    assert _texts(_ask(client, top_p=0)) == _texts(_ask(client, temperature=0))
 
 
 def test_a_dialogue_goes_on_with_what_the_client_kept(client: openai.OpenAI) -> None:

@@ -153,6 +153,7 @@ def test_every_parameter_of_the_client_is_known() -> None:
         ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation", "not supp"),
         ({"top_k": 5}, "top_k", "unknown"),
         ({"messages": []}, "messages", "at least 1 item"),
+        ({"messages": ASK * 2049}, "messages", "at most 2048 items"),
         ({"messages": "Hello"}, "messages", "list"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "'system', 'developer', 'user' or 'assistant'"),
         ({"messages": [{"role": "condition", "content": "x"}]}, "messages[0].role", "'user'"),
@@ -194,6 +195,8 @@ def test_more_than_the_context_is_refused_and_never_cut(server: Served, post: An
     status, error = post(CHAT | {"messages": [{"role": "user", "content": "printer " * whole}]})
     assert (status, error["code"], error["param"]) == (400, "context_length_exceeded", "messages")
     assert f"{whole} tokens" in error["message"]
+    status, error = post(CHAT | {"messages": [{"role": "user", "content": "printer " * 3 * whole}]})  # not even encoded
+    assert (status, error["code"]) == (400, "context_length_exceeded") and f"{24 * whole} letters" in error["message"]
     status, error = post(CHAT | {"max_tokens": whole})
     assert (status, error["code"]) == (400, "context_length_exceeded")
     status, error = post(TEXT | {"prompt": "printer " * whole}, "/v1/completions")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import openai
 import pytest
 from served import Served
 
@@ -84,6 +85,11 @@ def test_every_policy_and_every_preset_is_a_model(http: httpx2.Client) -> None:
     for name, model in listed.items():
         assert http.get(f"/v1/models/{name}").json() == model
         assert model["object"] == "model" and model["owned_by"] == "pluralign"
+
+
+def test_a_model_through_the_client(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()][3] == "desk@calm"
+    assert client.models.retrieve("desk@calm").parent == "desk"  # type: ignore[attr-defined]
 
 
 def test_models_that_are_none(http: httpx2.Client) -> None:
