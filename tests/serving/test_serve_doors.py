@@ -53,6 +53,9 @@ def test_tokens_are_counted_as_they_are_drawn() -> None:
 
 def test_on_loopback_only_its_own_names_are_answered(running: Served) -> None:
     assert ask(running, host="localhost:1234").status_code == 200
+    with connected(running) as client:
+        client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")  # a probe that names nobody
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
     stranger = ask(running, host="example.org")
     assert (stranger.status_code, stranger.json()["error"]["code"]) == (403, "unknown_host")
     with tiny_server(allowed_hosts=("example.org",)) as server:
@@ -136,6 +139,15 @@ def test_a_request_that_takes_too_long_is_told_so() -> None:
         assert '"code": "timeout"' in stream.text
         assert "[DONE]" not in stream.text
         until(lambda: idle(server))
+
+
+def test_connections_are_counted_too() -> None:
+    with tiny_server(connections=1) as server, connected(server) as client:
+        client.sendall(written({**ENDLESS, "stream": True}))
+        until(lambda: not idle(server))
+        full = ask(server)
+        assert (full.status_code, full.headers["retry-after"]) == (429, "1")
+        assert get(server, "/healthz").status_code == get(server, "/metrics").status_code == 200
 
 
 def _inside(server: Served, number: int) -> bool:

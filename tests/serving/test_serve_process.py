@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from pluralign.cli import main
 from pluralign.errors import ConfigError
 from pluralign.serving.settings import ServeSettings
 from pluralign.steering.plural import PluralSteering
+from pluralign.steering.prompt.norms import PromptNorms
 
 CLIENT = httpx2.Client(timeout=60, trust_env=False, verify=False, limits=httpx2.Limits(max_keepalive_connections=0))
 CHAT = "/v1/chat/completions"
@@ -146,6 +148,18 @@ def test_weights_that_are_no_numbers(refused: Callable[..., str], tmp_path: Path
 def test_settings_out_of_range(given: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         ServeSettings(**given)
+
+
+def test_without_the_extra(refused: Callable[..., str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert "serving needs fastapi, uvicorn; pip install 'pluralign[serve]'" in refused(folder)
+
+
+def test_norms_looked_up_by_the_model_itself(refused: Callable[..., str], tmp_path: Path) -> None:
+    norms = (("ours", "be kind to all", "", ""), ("ours", "tell a joke", "", ""))
+    tiny.policy(PromptNorms(norms=norms, embedding="states")).save(tmp_path / "norms")
+    assert "embedding words" in refused(tmp_path / "norms", "--port", 0)
 
 
 def test_a_key_is_made_and_shown_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -216,6 +216,28 @@ def test_a_broken_decoder_is_told_to_everybody() -> None:
         run(work())
 
 
+class Slow(torch.nn.Module):
+    """Takes its time."""
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        time.sleep(1.0)
+        return states
+
+
+def test_a_step_that_hangs_is_seen() -> None:
+    policy = endless()
+    policy.model.get_decoder().norm = Slow()
+
+    async def work() -> None:
+        with pytest.raises(TimedOut):
+            await reply(worker, LONG)
+        await until(lambda: "a step of the decoder has taken more than 0.2 seconds" in str(worker.trouble()))
+        await until(lambda: worker.trouble() is None)
+
+    with working(policy, rows=2, timeout=0.2) as worker:
+        run(work())
+
+
 def test_numbers_that_are_not_finite_end_the_reply() -> None:
     policy = tiny.policy(PluralSteering(), 0.1)
     with torch.no_grad():

@@ -83,7 +83,7 @@ class Door:
         """Whose request it is. Raises a Refusal."""
         path, headers = scope["path"], dict(scope["headers"])
         host = _host(headers.get(b"host", b""))
-        if self._hosts is not None and host not in self._hosts:
+        if host and self._hosts is not None and host not in self._hosts:  # browsers always name one
             raise WrongHost(
                 f"this server does not go by the name {host[:100]!r}; its operator can allow it (--allowed-hosts)"
             )

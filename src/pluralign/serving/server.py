@@ -75,6 +75,15 @@ def check_finite(name: str, policy: Policy) -> None:
             )
 
 
+def check_writes(name: str, policy: Policy) -> None:
+    """Raise ModelError for a policy whose prompts are written with its model, which the decoder's thread owns."""
+    if getattr(policy.steering, "embedding", None) == "states":
+        raise ModelError(
+            f"{name} looks norms up by the hidden states of its own model, which is busy decoding while prompts are "
+            "written; serve a policy that finds them with embedding words"
+        )
+
+
 def assemble(workers: Mapping[str, Worker], presets: Mapping[str, Condition], settings: ServeSettings) -> Guarded:
     """The app with /metrics, behind its doors."""
     app, metrics = build_app(workers, presets, settings), Metrics(workers)
@@ -103,6 +112,7 @@ def serve(
         torch.set_num_threads(settings.threads)
     for name, policy in policies.items():
         check_servable(name, policy)
+        check_writes(name, policy)
         check_finite(name, policy)
     taken = port or listen(settings)
     with _json_log():
