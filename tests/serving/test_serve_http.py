@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from typing import Any
 
 import httpx2
@@ -12,7 +15,11 @@ import openai
 import pytest
 from served import Served
 
-from pluralign.serving.documents import CHAT_EXAMPLES, TEXT_EXAMPLES, ChatReply, ErrorReply, ModelList, TextReply
+import tiny
+from pluralign.data.condition import Bounds, Weights
+from pluralign.serving.documents import ChatReply, ErrorReply, ModelList, TextReply, chat_examples
+from pluralign.serving.steering_field import read_steering, split_model
+from pluralign.steering.plural import PluralSteering
 
 CHAT: dict[str, Any] = {
     "model": "desk@calm",
@@ -144,25 +151,69 @@ def test_the_documents_describe_it(server: Served, http: httpx2.Client) -> None:
     assert {"200", "400", "404", "422", "429", "500", "503", "504"} <= set(chat["responses"])
     assert set(chat["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     body = chat["requestBody"]["content"]["application/json"]
-    assert set(body["examples"]) == set(CHAT_EXAMPLES)
+    assert all(each["value"]["model"].startswith("desk") for each in body["examples"].values())
     schema = described["components"]["schemas"]["ChatRequest"]
     assert {"model", "messages", "steering", "seed", "stop", "logprobs"} <= set(schema["properties"])
     assert schema["additionalProperties"] is False
+
+
+class _Sources(HTMLParser):
+    """What a page names, and what it would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.examples: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Tags that load, and the options of the examples."""
+        found = dict(attrs)
+        if tag == "option":
+            self.examples.append(found["value"] or "")
+        elif tag not in ("a", "meta"):
+            self.loaded += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+
+
+def test_the_page_needs_nothing_from_elsewhere(http: httpx2.Client) -> None:
     page = http.get("/docs")
-    assert page.status_code == 200 and "/openapi.json" in page.text
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+    sources = _Sources()
+    sources.feed(page.text)
+    assert sources.loaded == [] and "://" not in page.text
+    assert [json.loads(each)["max_tokens"] for each in sources.examples] == [60] * 8
+    for told in ("POST</span> /v1/chat/completions", "temperature", "number from 0 to 2", "Retry-After", "/healthz"):
+        assert told in page.text
+    script = page.text.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page.headers["content-security-policy"]
 
 
-EXAMPLES = [("/v1/chat/completions", *each) for each in CHAT_EXAMPLES.items()]
-EXAMPLES += [("/v1/completions", *each) for each in TEXT_EXAMPLES.items()]
+def test_every_example_is_answered(http: httpx2.Client) -> None:
+    """As it stands: the page's button sends it."""
+    paths = http.get("/openapi.json").json()["paths"]
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        examples = paths[path]["post"]["requestBody"]["content"]["application/json"]["examples"]
+        assert list(examples) == ["a trade-off", "in the model's name, streamed", "a preset", "without steering"]
+        for example in examples.values():
+            got = http.post(path, json=example["value"] | {"max_tokens": 2})
+            assert got.status_code == 200, got.text
 
 
-@pytest.mark.parametrize(("path", "name", "example"), EXAMPLES, ids=[f"{e[0]} {e[1]}" for e in EXAMPLES])
-def test_every_example_is_answered(http: httpx2.Client, path: str, name: str, example: dict[str, Any]) -> None:
-    """As it stands, but for the model's name: one that takes what is asked."""
-    kind = next(iter(example.get("steering", {"weights": 0})))
-    model = {"targets": "scores", "feedback": "words"}.get(kind, "desk")
-    got = http.post(path, json=example | {"model": example["model"].replace("policy", model), "max_tokens": 3})
-    assert got.status_code == 200, got.text
+def test_examples_of_other_policies(server: Served) -> None:
+    """Each is a request that the policy takes."""
+    for name in ("words", "scores"):
+        worker = server.workers[name]
+        for body in chat_examples(name, worker.policy, {}).values():
+            _, suffix = split_model(body["model"], server.workers)
+            read_steering(worker.policy, {}, suffix, body.get("steering"))
+    bounded = tiny.policy(PluralSteering())
+    bounded.bounds = Bounds({"kind": (0.0, 0.2), "brief": (0.1, 0.5)})
+    assert chat_examples("m", bounded, {})["a trade-off"]["steering"] == {
+        "weights": pytest.approx({"kind": 0.2, "brief": 0.5, "funny": 0.3})
+    }
+    bounded.bounds = Bounds({"kind": (0.0, 0.2)}, simplex=False)
+    example = chat_examples("m", bounded, {})["a trade-off"]["steering"]
+    assert read_steering(bounded, {}, None, example).condition == Weights({"kind": 0.0, "brief": 0.0, "funny": 0.0})
 
 
 def test_a_client_that_leaves_before_its_reply_is_not_worked_for(server: Served) -> None:

@@ -16,6 +16,7 @@ from pluralign.serving import documents, listing, problems
 from pluralign.serving.answers import ChatAnswer, CompletionAnswer
 from pluralign.serving.asking import Question, chat_question, completion_question
 from pluralign.serving.delivery import Delivery
+from pluralign.serving.page import page
 from pluralign.serving.reply import Reply
 from pluralign.serving.schemas import Asked, ChatRequest, CompletionRequest
 from pluralign.serving.settings import ServeSettings
@@ -144,12 +145,18 @@ def build_app(
         version=__version__,
         description=documents.DESCRIPTION,
         telemetry=NO_TELEMETRY,
+        docs_url=None,
         redoc_url=None,
     )
     problems.install(app)
-    app.add_api_route("/v1/chat/completions", api.chat, methods=["POST"], **documents.CHAT)
-    app.add_api_route("/v1/completions", api.completions, methods=["POST"], **documents.COMPLETIONS)
+    first = next(((name, worker.policy, api.presets[name]) for name, worker in workers.items()), None)
+    chats, texts = (documents.chat_examples(*first), documents.text_examples(*first)) if first else ({}, {})
+    chat = documents.reply_route("Replies to a chat", documents.ChatReply, chats)
+    text = documents.reply_route("Replies to prompts", documents.TextReply, texts)
+    app.add_api_route("/v1/chat/completions", api.chat, methods=["POST"], **chat)
+    app.add_api_route("/v1/completions", api.completions, methods=["POST"], **text)
     app.add_api_route("/v1/models", api.models, **documents.MODELS)
     app.add_api_route("/v1/models/{model:path}", api.model, **documents.MODEL)
     app.add_api_route("/healthz", api.health, **documents.HEALTH)
+    app.add_api_route("/docs", lambda: page(app.openapi()), include_in_schema=False, response_model=None)
     return app

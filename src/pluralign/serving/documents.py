@@ -1,12 +1,20 @@
-"""What /docs and /openapi.json say: examples of requests, and the shapes of responses (which the tests hold replies to)."""
+"""What /docs and /openapi.json say: examples of requests that the served model answers, and the shapes of responses (which the tests hold replies to)."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
+
+from pluralign.data.condition import Feedback, Targets, Weights
+from pluralign.errors import ConditionError
+from pluralign.serving.steering_field import Presets
+
+if TYPE_CHECKING:
+    from pluralign.policy import Policy
 
 DESCRIPTION = """
 An OpenAI-compatible server for steerable models: every request carries its own trade-off, in the field `steering` or
@@ -173,35 +181,64 @@ _ERRORS = {
 
 def _answers(reply: type[BaseModel], *errors: int) -> dict[int | str, dict[str, Any]]:
     told: dict[int | str, dict[str, Any]] = {n: {"model": ErrorReply, "description": _ERRORS[n]} for n in errors}
-    return {200: {"model": reply}} | told
+    return {200: {"model": reply, "description": "as asked"}} | told
 
 
 def _route(summary: str, reply: type[BaseModel], *errors: int, **others: Any) -> dict[str, Any]:
     return {"summary": summary, "response_model": None, "responses": _answers(reply, *errors), **others}
 
 
-def _reply_route(summary: str, reply: type[BaseModel], examples: dict[str, Any]) -> dict[str, Any]:
+def reply_route(summary: str, reply: type[BaseModel], examples: Mapping[str, Any]) -> dict[str, Any]:
+    """What FastAPI is told of a path that gives replies."""
     route = _route(summary, reply, *_ERRORS)
-    route["responses"][200]["content"] = {"text/event-stream": _STREAM}
+    route["responses"][200] |= {"description": "replies, or events of them", "content": {"text/event-stream": _STREAM}}
     shown = {name: {"summary": name, "value": value} for name, value in examples.items()}
     return route | {"openapi_extra": {"requestBody": {"content": {"application/json": {"examples": shown}}}}}
 
 
-_ASK: dict[str, Any] = {"model": "policy", "messages": [{"role": "user", "content": "My printer is broken."}]}
-CHAT_EXAMPLES = {
-    "a trade-off": _ASK | {"steering": {"weights": {"helpful": 0.7, "funny": 0.3}}, "max_tokens": 60},
-    "in the model's name": _ASK | {"model": "policy@helpful=0.7,funny=0.3", "seed": 1},
-    "a preset, streamed": _ASK | {"steering": {"preset": "calm"}, "stream": True},
-    "scores to aim at": _ASK | {"steering": {"targets": {"helpful": 4}}, "temperature": 0},
-    "words": _ASK | {"steering": {"feedback": "kind, and in one sentence"}, "n": 2},
-}
-TEXT_EXAMPLES = {
-    "a trade-off": {"model": "policy", "prompt": "My printer is broken.", "steering": {"weights": {"helpful": 1}}},
-    "several prompts": {"model": "policy@helpful=0.7,funny=0.3", "prompt": ["Hello.", "Thank you."], "max_tokens": 40},
-}
+def chat_examples(name: str, policy: Policy, presets: Presets) -> dict[str, dict[str, Any]]:
+    """Bodies that this model answers, one for each way to steer it."""
+    ask = {"model": name, "messages": [{"role": "user", "content": "My printer is broken."}], "max_tokens": 60}
+    one, kinds = policy.objectives[0] if policy.objectives else None, policy.steering.accepts
+    found: dict[str, dict[str, Any]] = {}
+    if one and Weights in kinds:
+        found["a trade-off"] = ask | {"steering": {"weights": _trade_off(policy)}}
+        said = str(Weights(_trade_off(policy)))
+        found["in the model's name, streamed"] = ask | {"model": f"{name}@{said}", "stream": True}
+    if one and Targets in kinds and not found:
+        found["scores to aim at"] = ask | {"steering": {"targets": {one.name: one.high}}}
+    if Feedback in kinds:
+        found["words"] = ask | {"steering": {"feedback": "kind, and in one sentence"}, "n": 2}
+    for preset in list(presets)[:1]:
+        found["a preset"] = ask | {"steering": {"preset": preset}, "seed": 1}
+    return found | {"without steering": ask | {"temperature": 0}}
 
-CHAT = _reply_route("Replies to a chat", ChatReply, CHAT_EXAMPLES)
-COMPLETIONS = _reply_route("Replies to prompts", TextReply, TEXT_EXAMPLES)
+
+def text_examples(name: str, policy: Policy, presets: Presets) -> dict[str, dict[str, Any]]:
+    """The same as prompts."""
+    chats = chat_examples(name, policy, presets)
+    return {
+        told: {"prompt": "My printer is broken.", **{key: value for key, value in body.items() if key != "messages"}}
+        for told, body in chats.items()
+    }
+
+
+def _trade_off(policy: Policy) -> dict[str, float]:
+    """Weights inside the bounds: more of the first objective than of the second, where the bounds are the usual ones."""
+    names = [objective.name for objective in policy.objectives]
+    usual = {names[0]: 1.0} if len(names) == 1 else {names[0]: 0.7, names[1]: 0.3}
+    try:
+        policy.check(Weights(usual))
+    except ConditionError:
+        low = {name: policy.bounds.ranges.get(name, (0.0, 1.0))[0] for name in names}
+        spare = 1.0 - sum(low.values())
+        for name in names if policy.bounds.simplex else ():
+            more = min(spare, policy.bounds.ranges.get(name, (0.0, 1.0))[1] - low[name])
+            low[name], spare = low[name] + more, spare - more
+        return low
+    return usual
+
+
 MODELS = _route("Policies, and their presets as models of their own", ModelList)
 MODEL = _route("One of them", Model, 404)
 HEALTH = _route("Whether the server answers", Health)

@@ -148,7 +148,7 @@ class Asked(_Strict):
     max_tokens: int | None = Field(default=None, ge=1, description="most tokens of a reply, its end token included")
     stop: Stops = None
     stream: bool | None = Field(default=None, description="send the reply as it is drawn, by server-sent events")
-    stream_options: StreamOptions | None = None
+    stream_options: StreamOptions | None = Field(default=None, description="include_usage: count the tokens at the end")
 
     @model_validator(mode="after")
     def _stream_options_need_a_stream(self) -> Any:
@@ -160,7 +160,11 @@ class Asked(_Strict):
 class ChatRequest(Asked):
     """Body of POST /v1/chat/completions."""
 
-    messages: list[ChatMessage] = Field(min_length=1, max_length=2048)
+    messages: list[ChatMessage] = Field(
+        min_length=1,
+        max_length=2048,
+        description="the dialogue: turns of a role (system, user, assistant) and a content",
+    )
     max_completion_tokens: int | None = Field(default=None, ge=1, description="the newer name of max_tokens")
     logprobs: bool | None = Field(default=None, description="log-probabilities of the reply's tokens")
     top_logprobs: int | None = Field(
