@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
@@ -102,8 +103,8 @@ class Api:
         encoder = asked.worker.policy.encoder
         speller = self.spellers[asked.worker.name] if answer.logprobs else None
         replies = [Reply(encoder.decode, encoder.end_id, asked.stops, speller, not body.stream) for _ in asked.requests]
-        job = asked.worker.submit(asked.requests, getattr(request.state, "owner", ""))
-        return Delivery(job, replies, answer, asked.num_each, bool(body.stream))
+        submit = partial(asked.worker.submit, asked.requests, getattr(request.state, "owner", ""))
+        return Delivery(submit, replies, answer, asked.num_each, bool(body.stream))
 
     async def models(self) -> Response:
         """Policies and presets."""

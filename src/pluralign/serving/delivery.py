@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -28,17 +28,23 @@ EVENTS = [
 
 
 class Delivery(Response):
-    """The response of one job. Nothing is sent before the first token is there, so that errors until then have a status.
+    """The response of a job that `submit` begins. Nothing is sent before the first token is there, so that errors until
+    then, those of `submit` too, have a status.
 
     `num_each`: replies to each prompt (its tokens count once).
     """
 
-    def __init__(self, job: Job, replies: Sequence[Reply], answer: Answer, num_each: int, stream: bool) -> None:
+    job: Job
+
+    def __init__(
+        self, submit: Callable[[], Job], replies: Sequence[Reply], answer: Answer, num_each: int, stream: bool
+    ) -> None:
         super().__init__()
-        self.job, self.replies, self.answer, self.num_each, self.stream = job, replies, answer, num_each, stream
+        self.submit, self.replies, self.answer, self.num_each, self.stream = submit, replies, answer, num_each, stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the job to its end; being cancelled (`exchange.py` does it where the client has gone) ends it too."""
+        self.job = self.submit()  # here and no earlier: who submits also ends
         try:
             async with self.job:
                 if self.stream:
