@@ -110,11 +110,11 @@ def test_launch_lines_name_what_is_there(tmp_path: Path) -> None:
     assert {"base", "objectives/kind", "presets/calm"} <= paths
     assert all((folder / path).exists() for path in paths)
     for line in (
-        "vllm serve ./base --served-model-name base --enable-lora \\\n  --max-loras 5 \\\n  --max-lora-rank 8 \\\n"
+        "vllm serve ./base --served-model-name base --enable-lora \\\n  --max-loras 5 --max-lora-rank 8 \\\n"
         "  --lora-modules kind=./objectives/kind brief=./objectives/brief",
         "python -m sglang.launch_server --model-path ./base",
         "--lora-paths kind=./objectives/kind",
-        "llama-server -m ./base/model.gguf --lora-init-without-apply",
+        "llama-server -m ./base/model.gguf --jinja \\\n  --lora-scaled ./objectives/kind/adapter.gguf:0,./objectives/brief",
         '`"lora": [{"id": 0, "scale": 0.7}, {"id": 1, "scale": 0.3}]`',
         "ollama create calm -f ./presets/calm/Modelfile",
     ):

@@ -5,7 +5,7 @@ Every line is for a shell whose current folder is the exported one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pluralign import __version__
@@ -17,7 +17,6 @@ from pluralign.export.ranks import LEGAL, legal_rank
 if TYPE_CHECKING:
     from pluralign.policy import Policy
 
-NOT_RUN = "Written after the program's documentation; it was not run on this folder."
 OLLAMA_TEMPLATES = {
     "plain": "{{ range .Messages }}{{ .Content }}{{ end }}",
     "dialogue": (
@@ -75,67 +74,91 @@ def _adding(sums: Sums) -> str:
 
 
 def _with_adapters(parts: Sequence[Part], adapters: Sequence[Part], sums: Sums | None) -> list[str]:
-    largest = max(part.rank or 0 for part in adapters)
-    named = [f"{part.name}=./{part.path}" for part in adapters]
-    first = adapters[0].name
-    vllm = ["vllm serve ./base --served-model-name base --enable-lora"]
-    vllm += [f"--max-loras {len(adapters)}", f"--max-lora-rank {legal_rank(largest)}", "--lora-modules " + " ".join(named)] if largest <= LEGAL[-1] else []  # fmt: skip
-    sglang = ["python -m sglang.launch_server --model-path ./base --served-model-name base --enable-lora"]
-    sglang += [f"--max-loras-per-batch {len(adapters)} --max-lora-rank {largest}", "--lora-paths " + " ".join(named)]
-    if largest > LEGAL[-1]:
-        vllm_text = f"### vLLM\n\nRank {largest} is more than vLLM takes ({LEGAL[-1]}): export whole models."
-    else:
-        vllm_text = _shell(
-            "vLLM", vllm, f'A request names its adapter: `"model": "{first}"`; "base" is the model alone.'
-        )
-    return [
-        vllm_text,
-        _shell("SGLang", sglang, f'A request names its adapter after a colon: `"model": "base:{first}"`.'),
-        _llama_cpp(parts, adapters, sums),
+    """Lines for adapters beside their base."""
+    sglang = [
+        "python -m sglang.launch_server --model-path ./base --served-model-name base --enable-lora",
+        f"--max-loras-per-batch {len(adapters)} --max-lora-rank {_largest(adapters)}",
+        f"--lora-paths {_named(adapters)}",
     ]
+    said = f'A request names its adapter after a colon: `"model": "base:{adapters[0].name}"`.'
+    return [_vllm(adapters), _section("SGLang", [" \\\n  ".join(sglang)], said), _llama_cpp(parts, adapters, sums)]
+
+
+def _largest(adapters: Sequence[Part]) -> int:
+    return max(part.rank or 0 for part in adapters)
+
+
+def _named(adapters: Sequence[Part]) -> str:
+    return " ".join(f"{part.name}=./{part.path}" for part in adapters)
+
+
+def _vllm(adapters: Sequence[Part]) -> str:
+    if _largest(adapters) > LEGAL[-1]:
+        return f"### vLLM\n\nRank {_largest(adapters)} is more than vLLM takes ({LEGAL[-1]}): export whole models."
+    lines = [
+        "vllm serve ./base --served-model-name base --enable-lora",
+        f"--max-loras {len(adapters)} --max-lora-rank {legal_rank(_largest(adapters))}",
+        f"--lora-modules {_named(adapters)}",
+    ]
+    said = f'A request names its adapter: `"model": "{adapters[0].name}"`; "base" is the model alone.'
+    return _section("vLLM", [" \\\n  ".join(lines)], said)
 
 
 def _llama_cpp(parts: Sequence[Part], adapters: Sequence[Part], sums: Sums | None) -> str:
     lines = []
     if parts[0].gguf is None:
-        lines += ["python convert_hf_to_gguf.py ./base --outfile ./base/model.gguf --outtype f32"]
-        lines += [f"python convert_lora_to_gguf.py ./{part.path} --base ./base --outfile ./{part.path}/adapter.gguf --outtype f32" for part in adapters]  # fmt: skip
-    loras = [f"--lora ./{part.path}/adapter.gguf" for part in adapters]
-    server = " \\\n  ".join(["llama-server -m ./base/model.gguf --lora-init-without-apply --jinja", *loras])
-    numbered = {part.name: place for place, part in enumerate(adapters)}
-    said = f'A request names its adapters by their places above and how much each counts: `"lora": [{{"id": 0, "scale": 1.0}}]` is {adapters[0].name} alone.'
+        lines.append("python convert_hf_to_gguf.py ./base --outfile ./base/model.gguf --outtype f32")
+        for part in adapters:
+            out = f"--outfile ./{part.path}/adapter.gguf --outtype f32"
+            lines.append(f"python convert_lora_to_gguf.py ./{part.path} --base ./base {out}")
+    loras = ",".join(f"./{part.path}/adapter.gguf:0" for part in adapters)
+    lines.append(f"llama-server -m ./base/model.gguf --jinja \\\n  --lora-scaled {loras}")
+    said = (
+        "A request lists its adapters by their places in that line, from 0, and how much each counts: "
+        f'`"lora": [{{"id": 0, "scale": 1.0}}]` is {adapters[0].name} alone; without the list the model answers alone.'
+    )
     objectives = [part for part in adapters if part.kind == "objective"]
     if sums is not None and sums.weights_add_up and len(objectives) > 1:
-        said += f" {_mix([part.name for part in objectives[:2]], numbered)}"
-    return f"### llama.cpp\n\n```sh\n{chr(10).join([*lines, server])}\n```\n\n{said}"
+        said += f" {_mix([part.name for part in objectives[:2]], {p.name: n for n, p in enumerate(adapters)})}"
+    return _section("llama.cpp", lines, said)
 
 
-def _mix(names: Sequence[str], numbered: dict[str, int]) -> str:
+def _mix(names: Sequence[str], places: Mapping[str, int]) -> str:
     """A trade-off of two objectives, as scales."""
     weights = dict(zip(names, (0.7, 0.3), strict=True))
-    scales = ", ".join(f'{{"id": {numbered[name]}, "scale": {weight}}}' for name, weight in weights.items())
-    return f'Any trade-off of the objectives is a sum: `{Weights(weights)}` is `"lora": [{scales}]`. No other server here adds adapters per request.'
+    scales = ", ".join(f'{{"id": {places[name]}, "scale": {weight}}}' for name, weight in weights.items())
+    return (
+        f'Any trade-off of the objectives is a sum: `{Weights(weights)}` is `"lora": [{scales}]`. The other programs here '
+        "take one adapter per request."
+    )
 
 
 def _whole(parts: Sequence[Part]) -> list[str]:
     """Lines for whole models: a server each."""
-    vllm = [f"vllm serve ./{part.path} --served-model-name {part.name} --port {8000 + n}" for n, part in enumerate(parts)]  # fmt: skip
-    sglang = [f"python -m sglang.launch_server --model-path ./{part.path} --served-model-name {part.name} --port {30000 + n}" for n, part in enumerate(parts)]  # fmt: skip
-    llama = [f"python convert_hf_to_gguf.py ./{part.path} --outfile ./{part.path}/model.gguf --outtype f32" for part in parts if part.gguf is None]  # fmt: skip
-    llama += [f"llama-server -m ./{part.path}/model.gguf --alias {part.name} --jinja --port {8080 + n}" for n, part in enumerate(parts)]  # fmt: skip
-    named = (("vLLM", vllm), ("SGLang", sglang), ("llama.cpp", llama))
-    return [f"### {name}\n\n```sh\n{chr(10).join(lines)}\n```" for name, lines in named]
+    vllm, sglang, convert, llama = [], [], [], []
+    for place, part in enumerate(parts):
+        served = f"--served-model-name {part.name} --port"
+        vllm.append(f"vllm serve ./{part.path} {served} {8000 + place}")
+        sglang.append(f"python -m sglang.launch_server --model-path ./{part.path} {served} {30000 + place}")
+        file = f"./{part.path}/model.gguf"
+        if part.gguf is None:
+            convert.append(f"python convert_hf_to_gguf.py ./{part.path} --outfile {file} --outtype f32")
+        llama.append(f"llama-server -m {file} --alias {part.name} --jinja --port {8080 + place}")
+    return [_section("vLLM", vllm), _section("SGLang", sglang), _section("llama.cpp", [*convert, *llama])]
 
 
-def _shell(name: str, parts: Sequence[str], said: str) -> str:
-    return f"### {name}\n\n```sh\n" + " \\\n  ".join(parts) + f"\n```\n\n{said}"
+def _section(name: str, lines: Sequence[str], said: str = "") -> str:
+    text = f"### {name}\n\n```sh\n" + "\n".join(lines) + "\n```"
+    return f"{text}\n\n{said}" if said else text
 
 
 def _ollama(parts: Sequence[Part]) -> str:
-    lines = [f"ollama create {part.name.lower()} -f ./{part.path}/Modelfile" for part in parts if part.kind != "base"]
-    missing = any(part.gguf is None for part in parts)
-    first = "Ollama reads adapters and models as GGUF here: make the files with the two converters above first. " if missing else ""  # fmt: skip
-    return f"### Ollama\n\n```sh\n{chr(10).join(lines)}\n```\n\n{first}Check the `TEMPLATE` of the Modelfiles against the model's chat template."
+    asked = [part for part in parts if part.kind != "base"]
+    lines = [f"ollama create {part.name.lower()} -f ./{part.path}/Modelfile" for part in asked]
+    said = "Check the `TEMPLATE` of the Modelfiles against the model's chat template."
+    if any(part.gguf is None for part in parts):
+        said = "The Modelfiles name GGUF files: make these with llama.cpp's lines above first. " + said
+    return _section("Ollama", lines, said)
 
 
 def modelfile(policy: Policy, part: Part) -> str:
