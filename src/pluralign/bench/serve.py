@@ -29,10 +29,14 @@ from pluralign.bench.serve_overload import ROWS, Plan, overload
 from pluralign.bench.serve_process import Served
 from pluralign.bench.serve_results import Results
 from pluralign.bench.serve_soak import soak
-from pluralign.bench.serve_speed import Load, Versus, loaded, one_by_one, versus
+from pluralign.bench.serve_speed import Load, loaded, one_by_one, versus
 from pluralign.errors import ConfigError
 
 FEW = (1, 2, 4, 8)
+LONGEST, LONGEST_FEW = 25.0, 12.0
+"""Seconds after which a comparison begins no new pair of phases: the whole ends within eight minutes."""
+SHORT = 16
+"""Tokens of a reply under overload at most, so that many come in little time."""
 ALONE = RatioOf("steered_vs_unsteered_1", "unsteered", "steered", at_least=0.75)
 MANY = RatioOf("steered_vs_unsteered_32", "unsteered", "steered", at_least=0.85)
 MODELS = RatioOf("vs_k_models", "k models", "pluralign", at_least=3)
@@ -143,10 +147,9 @@ def _speeds(world: World, served: Served, models: Served, naive: Naive, settings
     def fresh(num: int, steered: bool) -> Callable[[int], Sequence[Ask]]:
         return lambda number: world.asks(num, steered, seed=next(seeds))
 
-    def against(asked: RatioOf, slow: Load, fast: Load, repeats: int, title: str) -> Versus:
-        found = versus(slow, fast, repeats)
-        results.add_versus(world, asked, found, title)
-        return found
+    def against(asked: RatioOf, slow: Load, fast: Load, repeats: int, title: str) -> None:
+        longest = LONGEST_FEW if asked is ALONE else LONGEST
+        results.add_versus(world, asked, versus(slow, fast, repeats, longest), title)
 
     steered = loaded(served, fresh(many, True), clients)
     against(MANY, loaded(served, fresh(many, False), clients), steered, repeats + 2, f"{clients} at once")
@@ -160,10 +163,11 @@ def _speeds(world: World, served: Served, models: Served, naive: Naive, settings
 
 
 def _overload(world: World, folder: Path, naive: Naive, settings: Settings, results: Results) -> None:
-    judge = Judge(naive, _pool(world, settings))
+    judge = Judge(naive, [replace(ask, max_tokens=SHORT) for ask in _pool(world, settings)])
     with _served(folder, "plural", settings) as served:
         found = overload(served, judge, replace(settings.plan, replies=settings.replies))
-    results.add_overload(world.name, found, (OVERLOADED, LOST, MIXED))
+    checked = RatioOf("replies_checked", "", "", at_least=settings.replies)
+    results.add_overload(world.name, found, (OVERLOADED, LOST, MIXED, checked))
 
 
 def _pool(world: World, settings: Settings) -> list[Ask]:

@@ -84,7 +84,7 @@ class World:
 
 
 LAB = World("lab", "the lab's model", None, 0, 48)
-LLAMA = World("llama60m", "Llama, 60M random parameters", M, 32, 32, temperature=0.3)  # as sharp as a trained model
+LLAMA = World("llama60m", "Llama, 60M random parameters", M, 16, 24, temperature=0.3)  # as sharp as a trained model
 WORLDS = {world.name: world for world in (LAB, LLAMA)}
 
 

@@ -34,7 +34,7 @@ class Plan:
 
     seconds: float = 12.0
     replies: int = 10_000
-    longest: float = 150.0
+    longest: float = 120.0
     times: float = 2.0
 
 
@@ -42,9 +42,8 @@ def overload(served: Served, judge: Judge, plan: Plan) -> dict[str, Any]:
     """Everything counted; `ttft_overload` is the ratio of the two p99."""
     target = Target(served.address, served.model)
     unqueued = _for(target, judge, ROWS, plan.seconds / 3)
-    began = time.perf_counter()
     at = _for(target, judge, 2 * ROWS, plan.seconds)
-    capacity = sum(reply.complete for reply in at) / (time.perf_counter() - began)
+    capacity = _told(at)["reply_rate"]
     log.info("%s: %.0f replies a second at saturation", served.model, capacity)
     memory = served.memory()
     over = open_loop(target, judge.asks, plan.times * capacity, _after(plan.longest, plan.replies), seed=1)
@@ -55,6 +54,7 @@ def overload(served: Served, judge: Judge, plan: Plan) -> dict[str, Any]:
         "ttft_overload": found["overload"]["first_token_p99"] / found["saturation"]["first_token_p99"],
         "lost": sum(reply.lost for reply in (*unqueued, *at, *over)),
         "mixed_up": verdicts.mixed_up,
+        "replies_checked": verdicts.checked,
         "refused": sum(reply.refused for reply in over),
         "capacity": capacity,
         "verdicts": verdicts.to_json(),
@@ -82,16 +82,18 @@ def _after(seconds: float, replies: float) -> Any:
 
 def _told(replies: Sequence[Reply]) -> dict[str, Any]:
     """Counts, rates a second and seconds."""
-    begun, ended = min(reply.due for reply in replies), max(reply.due for reply in replies)
+    begun, due = min(reply.due for reply in replies), max(reply.due for reply in replies)
+    ended, complete = max(reply.ended for reply in replies), sum(reply.complete for reply in replies)
     waits = [reply.first - reply.due for reply in replies if reply.complete and reply.first]
     lost = next((reply for reply in replies if reply.lost), None)
     return {
         "requests": len(replies),
-        "complete": sum(reply.complete for reply in replies),
+        "complete": complete,
         "refused": sum(reply.refused for reply in replies),
         "lost": sum(reply.lost for reply in replies),
         "first_lost": "" if lost is None else f"status {lost.status}: {lost.problem or lost.text[:200]}",
-        "offered": len(replies) / max(ended - begun, 1e-9),
+        "asked_rate": len(replies) / max(due - begun, 1e-9),
+        "reply_rate": complete / max(ended - begun, 1e-9),
         "tokens": sum(reply.tokens for reply in replies),
         "first_token_p50": quantile(waits, 0.5),
         "first_token_p99": quantile(waits, 0.99),

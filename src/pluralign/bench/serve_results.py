@@ -182,14 +182,19 @@ def _overload_lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"the one their request gets alone, {verdicts['near_boundary']} that part from it where rounding decides, "
         f"{verdicts['mixed_up']} others. The server's memory grew by {found['memory_growth_mb']:.1f} MB.\n"
     )
+    loads = {
+        "unqueued": "a client for each row",
+        "saturation": "a client for each row and place to wait",
+        "overload": f"{found['overload']['asked_rate']:.0f} requests a second",
+    }
     columns = ("requests", "complete", "refused", "lost")
     seconds = ("first_token_p50", "first_token_p99", "client_late_p99")
     rows = [
-        [name, f"{found[name]['offered']:.0f}", *(str(found[name][column]) for column in columns)]
+        [f"{name}, {about}", f"{found[name]['reply_rate']:.0f}", *(str(found[name][column]) for column in columns)]
         + [f"{1000 * found[name][column]:.0f}" for column in seconds]
-        for name in ("unqueued", "saturation", "overload")
+        for name, about in loads.items()
     ]
-    head = ("load", "offered, 1/s", "requests", "replies", "429", "lost")
+    head = ("load", "replies, 1/s", "requests", "replies", "429", "lost")
     yield from table((*head, "first token p50, ms", "p99, ms", "client late p99, ms"), rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,10 +95,16 @@ class Versus:
         return {"slow": [_row(phase) for phase in self.slow], "fast": [_row(phase) for phase in self.fast]}
 
 
-def versus(slow: Load, fast: Load, repeats: int) -> Versus:
-    """Phases in turn after one of each to warm up; every second pair is run the other way round."""
+def versus(slow: Load, fast: Load, repeats: int, seconds: float = math.inf) -> Versus:
+    """Phases in turn after one of each to warm up; every second pair is run the other way round.
+
+    No new pair is begun after `seconds`, but one is timed in any case.
+    """
     phases: tuple[list[Phase], list[Phase]] = ([], [])
+    ends = time.perf_counter() + seconds
     for number in range(repeats + 1):
+        if number > 1 and time.perf_counter() > ends:
+            break
         order = (0, 1) if number % 2 else (1, 0)
         for which in order:
             phases[which].append((slow, fast)[which](number))
