@@ -14,7 +14,9 @@ from served import Served
 
 from pluralign.data.condition import Weights, parse, to_json
 from pluralign.data.record import Record, user
+from pluralign.sampling.engine import Engine
 from pluralign.sampling.local import Decoding, complete
+from pluralign.sampling.request import Request
 from pluralign.serving.watch import Watch
 
 PROMPT = "My printer is broken."
@@ -113,6 +115,29 @@ def test_a_stream_says_what_the_whole_reply_says(client: openai.OpenAI) -> None:
     assert body[0].model_extra == {"steering": TRADE_OFF}
 
 
+def test_the_clients_own_way_to_read_a_stream(client: openai.OpenAI) -> None:
+    """`chat.completions.stream` keeps the books of a stream, and is strict about what it sees."""
+    with client.chat.completions.stream(
+        model="desk", messages=ASK, seed=5, max_tokens=24, stop=".", logprobs=True, extra_body={"steering": TRADE_OFF}
+    ) as stream:
+        said = "".join(event.delta for event in stream if event.type == "content.delta")
+        final = stream.get_final_completion()
+    whole = _ask(client, steering=TRADE_OFF, stop=".")
+    assert whole.choices[0].finish_reason == "stop"  # of "length" the client's book-keeping makes an error
+    assert [said] == [final.choices[0].message.content] == _texts(whole)
+    assert final.choices[0].finish_reason == "stop"
+
+
+def test_nothing_is_as_good_as_left_out(client: openai.OpenAI) -> None:
+    """Clients that write every field, empty ones as null."""
+    names = ("temperature", "top_p", "stop", "n", "stream", "logprobs", "top_logprobs", "max_completion_tokens")
+    empty: dict[str, Any] = dict.fromkeys((*names, "stream_options", "steering", "tools", "user", "response_format"))
+    asked = {"model": "desk", "messages": ASK, "seed": 5, "max_tokens": 8}
+    one = client.post("/chat/completions", body=asked | empty, cast_to=ChatCompletion)
+    assert _texts(one) == _texts(_ask(client, max_tokens=8))
+    assert _texts(one) == _texts(_ask(client, max_tokens=8, top_logprobs=0, stop=[]))
+
+
 def test_without_being_asked_a_stream_counts_nothing(client: openai.OpenAI) -> None:
     chunks = list(client.chat.completions.create(model="desk", messages=ASK, max_tokens=4, stream=True))
     assert all(chunk.usage is None and chunk.choices for chunk in chunks)
@@ -187,16 +212,16 @@ def test_many_at_once_from_the_asynchronous_client(server: Served) -> None:
             return together
 
     together = asyncio.run(every())
-    policy = server.workers["desk"].policy
-    for place, texts in enumerate(together):
-        weights = Weights({"helpful": place / 10, "funny": 1 - place / 10})
-        (drawn,) = complete(policy, [Record(user(PROMPT))], [weights], 1, place, Decoding(0.8, 1.0, 16))
-        assert texts == [drawn[0].text]
+    conditions = [Weights({"helpful": place / 10, "funny": 1 - place / 10}) for place in range(10)]
+    asked = [Request(user(PROMPT), weights, place << 32, 0.8, 1.0, 16) for place, weights in enumerate(conditions)]
+    alone = [completion for each in asked for completion in Engine(server.workers["desk"].policy).generate([each])]
+    assert together == [[completion.text] for completion in alone]
 
 
 def test_the_same_seed_gives_the_same_reply_and_no_seed_another(client: openai.OpenAI) -> None:
-    assert _texts(_ask(client, seed=-3)) == _texts(_ask(client, seed=-3)) != _texts(_ask(client, seed=4))
-    free = [_texts(client.chat.completions.create(model="desk", messages=ASK, max_tokens=24)) for _ in range(2)]
+    texts = [_texts(_ask(client, seed=seed, max_tokens=12, temperature=2)) for seed in (-3, -3, 4)]
+    assert texts[0] == texts[1] != texts[2]
+    free = [_texts(_ask(client, seed=None, max_tokens=12, temperature=2)) for _ in range(2)]
     assert free[0] != free[1]
 
 
