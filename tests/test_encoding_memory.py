@@ -11,7 +11,7 @@ from pluralign.data.record import Message, user
 from pluralign.encoding import KEPT_LETTERS, KEPT_TURNS, Encoder
 
 
-def test_long_dialogues_are_read_and_not_kept() -> None:
+def test_of_long_dialogues_the_last_few_are_kept() -> None:
     encoder = Encoder(AutoTokenizer.from_pretrained(lab.base_path()))
     word = "printer "
     long = user(word * (KEPT_LETTERS // len(word) + 1))
@@ -20,6 +20,9 @@ def test_long_dialogues_are_read_and_not_kept() -> None:
     many = tuple(Message("user", "printer") for _ in range(KEPT_TURNS + 1))
     assert encoder.prompt(many).ids.count(number) == KEPT_TURNS + 1
     assert encoder._dialogue.cache_info().currsize == encoder._pieces.cache_info().currsize - 1 == 0
+    for number_of_words in range(9):
+        encoder.prompt(user(word * KEPT_LETTERS + word * number_of_words))
+    assert encoder._long_dialogue.cache_info().currsize == 4
     encoder.prompt(user("printer"))
     assert encoder._dialogue.cache_info().currsize == 1
 

@@ -46,7 +46,8 @@ Where a template's marks are ordinary words ('dialogue': "Human:"), a text that 
 _Roles = tuple[tuple[str, str], ...]
 _SENTINEL = re.compile("\ue000(\\d+)\ue001")
 KEPT_TURNS, KEPT_LETTERS = 64, 8192
-"""Dialogues up to this size are kept encoded, for they come back; a server's memory is not for the longest of strangers."""
+"""Dialogues up to this size are kept encoded, for they come back, and of longer ones the last few: a server's memory is
+not for the longest of strangers."""
 _READING = threading.Lock()
 """Whether special tokens are split is a switch of the tokenizer, not of the call: two threads must not read at once."""
 
@@ -94,6 +95,7 @@ class Encoder:
         self._pieces = lru_cache(maxsize=256)(self._read_pieces)
         self._template_ids = lru_cache(maxsize=256)(self._read_template)
         self._dialogue = lru_cache(maxsize=4096)(self._encode_dialogue)  # a prompt comes back with each of its replies
+        self._long_dialogue = lru_cache(maxsize=4)(self._encode_dialogue)
 
     def _template_text(self) -> str:
         if self.template is None:
@@ -140,7 +142,7 @@ class Encoder:
         """Ids of a dialogue up to where the assistant answers, at least one. ModelError if the template refuses it."""
         told = tuple(messages)
         if len(told) > KEPT_TURNS or sum(len(message.content) for message in told) > KEPT_LETTERS:
-            return self._encode_dialogue(told, self.brackets)
+            return self._long_dialogue(told, self.brackets)
         return self._dialogue(told, self.brackets)
 
     def _encode_dialogue(self, messages: tuple[Message, ...], brackets: tuple[int, int] | None) -> Prompt:
