@@ -91,6 +91,7 @@ class Exchange:
             late = not answer.done() and not line.lost.is_set()
             scope["state"]["gone"] = line.lost.is_set()
         finally:
+            line.close()
             for task in (answer, watch, lost):
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -109,6 +110,9 @@ class _Line:
     def __init__(self, body: bytes, send: Send, stall: float) -> None:
         self._body: bytes | None = body
         self._send, self._stall = send, stall
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._sending: float | None = None  # since when
         self.lost = asyncio.Event()
         self.started = self._complete = False
 
@@ -121,16 +125,28 @@ class _Line:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """Waits where the client reads slowly."""
-        self.started = True
+        """Waits where the client reads slowly, until it is lost: then whoever sends is cancelled."""
+        if not self.started:
+            self.started = True
+            self._timer = self._loop.call_later(self._stall, self._look)
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         self._complete = self._complete or last  # before it is sent: the server says "gone" after every answer
-        try:
-            async with asyncio.timeout(self._stall):
-                await self._send(message)
-        except TimeoutError:
+        self._sending = self._loop.time()
+        await self._send(message)
+        self._sending = None
+
+    def _look(self) -> None:
+        """One timer watches all that is sent: one for each of thousands of tokens would cost more than sending them."""
+        since = self._loop.time() if self._sending is None else self._sending
+        if since + self._stall <= self._loop.time():
             self.lost.set()
-            await asyncio.Event().wait()  # until cancelled
+        else:
+            self._timer = self._loop.call_at(since + self._stall, self._look)
+
+    def close(self) -> None:
+        """The exchange is over."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def watch(self, receive: Receive) -> None:
         """Wait for the client to leave."""

@@ -61,7 +61,8 @@ class Job:
         self.home = asyncio.get_running_loop()
         self.began = time.monotonic()
         self.places = [Place(self, n, *each) for n, each in enumerate(zip(requests, made, strict=True))]
-        self._deadline, self._seconds, self._leave = self.home.time() + seconds, seconds, leave
+        self._leave = leave
+        self._deadline = self.home.call_later(seconds, self._late, seconds)  # one for all waits
         self._running = set(range(len(requests)))
         self._begun: set[int] = set()
         self._news: News = []
@@ -87,6 +88,7 @@ class Job:
 
     def cancel(self) -> None:
         """End all replies. May be called twice."""
+        self._deadline.cancel()
         left, self._running, self._news = self._running, set(), []
         if left:
             self._leave([self.places[index] for index in left])
@@ -96,6 +98,8 @@ class Job:
 
     def told(self, news: News) -> list[int]:
         """What a step drew. Returns the replies that it began."""
+        if self._error is not None:
+            return []
         known = [each for each in news if each[0] in self._running]
         first = [index for index, _ in known if index not in self._begun]
         self._begun.update(first)
@@ -137,14 +141,16 @@ class Job:
             if not self._running:
                 raise StopAsyncIteration
             self._changed.clear()
-            try:
-                async with asyncio.timeout_at(self._deadline):
-                    await self._changed.wait()
-            except TimeoutError:
-                raise TimedOut(
-                    f"the request took more than {self._seconds:g} seconds, and that is the server's limit; ask for "
-                    "fewer tokens or replies"
-                ) from None
+            await self._changed.wait()
+
+    def _late(self, seconds: float) -> None:
+        self._leave([self.places[index] for index in self._running])  # whoever reads may be slow to hear of it
+        self.failed(
+            TimedOut(
+                f"the request took more than {seconds:g} seconds, and that is the server's limit; ask for fewer tokens or "
+                "replies"
+            )
+        )
 
 
 def _prompt(place: Place) -> tuple[int, ...]:

@@ -58,8 +58,7 @@ class Limits(Watch):
         self._spend(owner, tokens)
 
     def _spend(self, owner: str, tokens: int) -> None:
-        bucket = self._buckets(owner)[1]
-        if bucket is not None:
+        if self._rates[1] is not None and (bucket := self._buckets(owner)[1]) is not None:
             bucket.lacks(0.0)  # fills it up to now
             bucket.level -= tokens
 

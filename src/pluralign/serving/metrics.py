@@ -37,6 +37,7 @@ class Metrics(Watch):
         self._first = histogram("first_token_seconds", "From a request to each reply's first token.", SECONDS, "model")
         self._step = histogram("step_seconds", "A step of the decoder: one token for all rows.", STEP_SECONDS, "model")
         self._stepped = counter("step_rows", "Rows that steps had in all; by steps, the mean batch.", "model")
+        self._known: dict[tuple[int, str], Any] = {}
         registry.register(_Standing(workers))
         for worker in workers.values():
             worker.watches.append(self)
@@ -73,18 +74,25 @@ class Metrics(Watch):
 
     def submitted(self, worker: str, owner: str, prompt_tokens: int) -> None:
         """Prompts were taken in."""
-        self._prompt.labels(worker).inc(prompt_tokens)
+        self._of(self._prompt, worker).inc(prompt_tokens)
 
     def drawn(self, worker: str, owner: str, tokens: int, waited: Sequence[float]) -> None:
         """Tokens went out."""
-        self._drawn.labels(worker).inc(tokens)
+        self._of(self._drawn, worker).inc(tokens)
         for seconds in waited:
-            self._first.labels(worker).observe(seconds)
+            self._of(self._first, worker).observe(seconds)
 
     def stepped(self, worker: str, seconds: float, rows: int) -> None:
         """A step is done."""
-        self._step.labels(worker).observe(seconds)
-        self._stepped.labels(worker).inc(rows)
+        self._of(self._step, worker).observe(seconds)
+        self._of(self._stepped, worker).inc(rows)
+
+    def _of(self, family: Any, worker: str) -> Any:
+        """The count of one worker; kept, since looking it up takes longer than counting."""
+        key = id(family), worker
+        if key not in self._known:
+            self._known[key] = family.labels(worker)
+        return self._known[key]
 
 
 class _Standing:
