@@ -47,8 +47,7 @@ def folder_of(steered: Policy, place: Path, **options) -> Path:
     return export_adapters(steered, place / "out", **options).folder
 
 
-@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-@pytest.mark.parametrize("where", ["head", "all"])
+@pytest.mark.parametrize(("where", "tied"), [("head", True), ("all", False)], ids=["tied head", "all layers"])
 def test_adapters_add_up_to_the_policy(tmp_path: Path, where: str, tied: bool) -> None:
     steering = PluralSteering(where=where, rank=3, shared_where="attention", shared_rank=4)  # type: ignore[arg-type]
     steered = policy(steering, shaken=0.2, tie_word_embeddings=tied)
