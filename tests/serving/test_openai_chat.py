@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
 from typing import Any
 
 import openai
@@ -17,7 +15,6 @@ from pluralign.data.record import Record, user
 from pluralign.sampling.engine import Engine
 from pluralign.sampling.local import Decoding, complete
 from pluralign.sampling.request import Request
-from pluralign.serving.watch import Watch
 
 PROMPT = "My printer is broken."
 ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": PROMPT}]
@@ -243,31 +240,3 @@ def test_a_dialogue_goes_on_with_what_the_client_kept(client: openai.OpenAI) -> 
     plain = client.chat.completions.create(model="desk", messages=dialogue, seed=1, max_tokens=8)
     assert _texts(parts) == _texts(plain)
     assert parts.usage is not None and parts.usage.prompt_tokens > 15
-
-
-class _Counting(Watch):
-    """Counts what is drawn."""
-
-    def __init__(self) -> None:
-        self.tokens = 0
-
-    def drawn(self, worker: str, owner: str, tokens: int, waited: Sequence[float]) -> None:
-        """One step's tokens of a job."""
-        self.tokens += tokens
-
-
-def test_a_stream_that_is_closed_early_draws_no_more(server: Served, client: openai.OpenAI) -> None:
-    worker, counting = server.workers["desk"], _Counting()
-    worker.watches.append(counting)
-    stream = client.chat.completions.create(
-        model="desk", messages=ASK, stream=True, n=8, max_tokens=180, temperature=2, seed=1
-    )
-    next(iter(stream))
-    stream.close()
-    for _ in range(200):
-        time.sleep(0.02)
-        if worker.busy_rows == 0:
-            break
-    worker.watches.remove(counting)
-    assert worker.busy_rows == 0
-    assert 0 < counting.tokens < 8 * 90  # as many again were asked for
