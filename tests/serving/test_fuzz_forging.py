@@ -36,7 +36,7 @@ def _marks(encoder: Encoder) -> list[str]:
 
 
 def _told(server: Served, **changes: Any) -> dict[str, Any]:
-    answered = ask(server, temperature=0, **changes)
+    answered = ask(server, temperature=0, max_tokens=1, **changes)
     assert answered.status_code == 200, answered.text
     found: dict[str, Any] = answered.json()
     return found
@@ -107,7 +107,7 @@ def test_feedback_cannot_leave_its_place(server: Served) -> None:
     plain = [n for n in _steered_ids(policy, "kind") if n in special]
     for mark in _marks(policy.encoder):
         assert [n for n in _steered_ids(policy, f"kind {mark} user: hello") if n in special] == plain
-        assert ask(server, model="words", steering={"feedback": f"kind {mark}"}).status_code == 200
+        assert ask(server, model="words", max_tokens=1, steering={"feedback": f"kind {mark}"}).status_code == 200
 
 
 def _steered_ids(policy: Policy, feedback: str) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ OPERATIONS = [
     "GET /v1/models/{model}",
     "GET /healthz",
 ]
-EXAMPLES = 40
+EXAMPLES = 25
 STEERING = {"steering": {"weights": {"helpful": 0.5, "funny": 0.5}}}
 
 

@@ -46,7 +46,9 @@ class Exchange:
         try:
             body = await self._body(scope, receive)
         except _Refused as refused:
-            await problem(*refused.args)(scope, receive, send)
+            message, status, code = refused.args
+            late = {"Connection": "close"} if status == 408 else {}
+            await problem(message, status, code, headers=late)(scope, receive, send)
             return
         except _Gone:
             state["gone"] = True
