@@ -52,7 +52,7 @@ class Spawned:
         self._reader.start()
         assert self.process.stdout is not None
         self.ready_line = self.process.stdout.readline()
-        found = re.search(r"http://\S+", self.ready_line)
+        found = re.search(r"http://[\w.:]+", self.ready_line)
         self.address = found[0] if found else ""
 
     def _read(self) -> None:

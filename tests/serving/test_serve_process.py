@@ -28,6 +28,7 @@ from pluralign.steering.prompt.norms import PromptNorms
 CLIENT = httpx2.Client(timeout=60, trust_env=False, verify=False, limits=httpx2.Limits(max_keepalive_connections=0))
 CHAT = "/v1/chat/completions"
 BODY = {"model": "on", "messages": [{"role": "user", "content": "tell me a joke"}], "max_tokens": 5, "temperature": 0}
+FURTHER = {**BODY, "steering": {"weights": {"kind": 1.5, "brief": -0.5}}}
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,9 @@ def test_a_key_is_made_and_shown_once(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
-def test_it_serves_without_a_disk_and_without_its_folder_and_ends_in_order(tmp_path: Path, folder: Path) -> None:
+def test_it_serves_without_a_disk_and_without_its_folder_and_ends_in_order(
+    tmp_path: Path, folder: Path, refused: Callable[..., str]
+) -> None:
     own = tmp_path / "on"
     shutil.copytree(folder, own)
     with spawned(own, "--port", "0", "--max-tokens", "50000", "--rows", "8", no_files=True) as server:
@@ -202,6 +205,7 @@ def test_it_serves_without_a_disk_and_without_its_folder_and_ends_in_order(tmp_p
         assert stream.events[-1] == "data: [DONE]"
         assert stream.usage["completion_tokens"] == 600
         assert server.ended() == 0
+    assert f"{own} is no policy folder" in refused(own, "--port", 0)  # started again, it says what is missing
     assert [event["event"] for event in server.events()][-1] == "request"
     assert "stopping" in [event["event"] for event in server.events()]
 
@@ -210,13 +214,16 @@ def test_it_serves_without_a_disk_and_without_its_folder_and_ends_in_order(tmp_p
 def test_killed_it_starts_again_on_the_same_port_and_stops_at_the_second_signal(folder: Path) -> None:
     with spawned(folder, "--port", "0", "--max-tokens", "50000") as server:
         first = CLIENT.post(server.address + CHAT, json=BODY).json()["choices"]
+        assert CLIENT.post(server.address + CHAT, json=FURTHER).status_code == 422
         stream = Stream(server.address, 50_000)
         server.signal(signal.SIGKILL)
         stream.end()  # the client sees a broken connection, and does not hang
         assert stream.error is not None
         port = server.address.rpartition(":")[2]
-    with spawned(f"on={folder}", "--port", port, "--max-tokens", "50000", "--grace", "60") as server:
-        assert server.address.endswith(":" + port)
+    flags = ("--max-tokens", "50000", "--grace", "60", "--allow-extrapolation", "--json")
+    with spawned(f"on={folder}", "--port", port, *flags) as server:
+        assert json.loads(server.ready_line) == {"address": f"http://127.0.0.1:{port}", "models": ["on"]}
+        assert CLIENT.post(server.address + CHAT, json=FURTHER).status_code == 200
         assert CLIENT.post(server.address + CHAT, json=BODY).json()["choices"] == first
         stream = Stream(server.address, 50_000)
         server.signal(signal.SIGINT)
