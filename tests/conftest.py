@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--real-data", default="../shared/data", metavar="DIR", help="folder of third-party data and models"
     )
+    parser.addoption("--llama-server", default=None, metavar="FILE", help="llama.cpp's server, to run exported files")
 
 
 @pytest.fixture(scope="session")
