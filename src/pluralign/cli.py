@@ -28,7 +28,7 @@ VERBS = {
     "evaluate": "write a report: pluralign evaluate RUN --out FOLDER [--data FILE]",
     "score": "score records with a scorer: pluralign score FILE --scorer lab --out FILE",
     "serve": "answer over HTTP, as OpenAI's API does: pluralign serve RUN [RUN ...]",
-    "export": "write a plain Hugging Face model: pluralign export RUN --steer WEIGHTS --out FOLDER",
+    "export": "write plain models, LoRA adapters or GGUF: pluralign export RUN --steer WEIGHTS --out FOLDER",
     "data": f"look after data: pluralign data {'|'.join(DATA_ACTIONS)}",
     "methods": "list the methods: paper, feedback, condition, models trained, passes per token",
     "compare": "put methods side by side: pluralign compare --methods cmpo,soups --budget CPU_SECONDS",

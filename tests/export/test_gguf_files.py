@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 from pluralign.data.condition import Weights
 from pluralign.data.presets import Presets
 from pluralign.encoding import Encoder
-from pluralign.errors import ConfigError, ModelError
+from pluralign.errors import ConfigError, MissingExtraError, ModelError
 from pluralign.export.adapter import export_lora, factors
 from pluralign.export.bundle import export_adapters
 from pluralign.export.gguf_layers import Layers, numbers
@@ -168,6 +169,12 @@ def test_an_adapter_needs_no_tokenizer(tmp_path: Path) -> None:
 
 
 # -- what else is refused ------------------------------------------------------------------------------------------
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)  # what Python keeps where there is none
+    with pytest.raises(MissingExtraError, match=r"pip install 'pluralign\[gguf\]'"):
+        check_gguf(policy(PluralSteering(rank=2)), "f16")
 
 
 def test_models_without_an_exact_form_are_refused() -> None:

@@ -145,7 +145,7 @@ def test_a_failed_check_leaves_nothing(tmp_path: Path) -> None:
     with torch.no_grad():
         next(iter(steered.trainable_state().values()))[0] = float("nan")
     for write in (export, export_lora):
-        with pytest.raises(ModelError, match="differs from the policy by nan|not finite"):
+        with pytest.raises(ModelError, match=r"differs from the policy by nan|not finite"):
             write(steered, tmp_path / "out", ASKED)
     assert list(tmp_path.iterdir()) == []
     assert export(steered, tmp_path / "out", ASKED, check=False).differences == {}

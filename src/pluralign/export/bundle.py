@@ -147,6 +147,8 @@ def _checked(policy: Policy, folder: Path, parts: list[Part]) -> tuple[list[Part
             found.append(part.checked(adapted.check_base()))
         else:
             found.append(part.checked(adapted.check(part.name, folder / part.path, part.condition)))
+            if part.kind == "preset" and len(adapted.names) > 1:
+                adapted.drop(part.name)
     names = [part.name for part in parts if part.kind == "objective"]
     return found, _sums(adapted, names) if names else None
 

@@ -84,6 +84,7 @@ class Adapted:
         self.policy = policy
         self.model: Any = None
         self.names: dict[str, str] = {}
+        self.num_loaded = 0
         if base is None:
             self.base = plain_model(policy.model, base_state(policy.model))
         else:
@@ -98,7 +99,8 @@ class Adapted:
         """Put the adapter of a folder beside those that are loaded, and let it alone act."""
         from peft import PeftModel
 
-        inner = self.names.setdefault(name, f"adapter_{len(self.names)}")  # "half" would be a method of torch's
+        self.num_loaded += 1
+        inner = self.names.setdefault(name, f"adapter_{self.num_loaded}")  # "half" would be a method of torch's
         with _still():
             if self.model is None:
                 self.model = PeftModel.from_pretrained(self.base, str(folder), adapter_name=inner).eval()
@@ -110,6 +112,14 @@ class Adapted:
         """The difference of a written adapter; ModelError beyond ALLOWED."""
         self.load(name, folder)
         return agreed(f"the adapter {name!r}", difference(self.policy, condition, self.model))
+
+    def drop(self, name: str) -> None:
+        """Forget an adapter that others stand beside."""
+        inner = self.names.pop(name)
+        if self.names:
+            with _still():
+                self.model.set_adapter(next(iter(self.names.values())))
+                self.model.delete_adapter(inner)
 
     def sum(self, weights: Mapping[str, float], condition: Condition) -> float:
         """The difference of the loaded adapters' weighted sum (peft's combination "cat") from the policy (nats)."""
