@@ -45,6 +45,7 @@ class Delivery(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the job to its end; being cancelled (`exchange.py` does it where the client has gone) ends it too."""
         self.job = self.submit()  # here and no earlier: who submits also ends
+        self.job.patient = all(reply.collects for reply in self.replies)
         try:
             async with self.job:
                 if self.stream:

@@ -45,7 +45,8 @@ class Job:
     """Replies of a `model` to `requests`. Everything here runs in the asyncio thread that made it.
 
     Iteration yields what was drawn since the last time, one list per engine step where the reader keeps up, until every
-    reply has ended or was stopped. Raises TimedOut after `seconds`, EngineFailed, or Closing where the grace time ended.
+    reply has ended or was stopped. A `patient` reader is woken only when everything is there (setting it is the reader's
+    business). Raises TimedOut after `seconds`, EngineFailed, or Closing where the grace time ended.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class Job:
         self._leave = leave
         self._deadline = self.home.call_later(seconds, self._late, seconds)  # one for all waits
         self._running = set(range(len(requests)))
+        self.patient = False
+        self._unended = set(self._running)
         self._begun: set[int] = set()
         self._news: News = []
         self._error: Exception | None = None
@@ -83,6 +86,7 @@ class Job:
         """End one reply (a stop string appeared): nothing more comes of it."""
         if index in self._running:
             self._running.discard(index)
+            self._unended.discard(index)
             self._news = [each for each in self._news if each[0] != index]
             self._leave([self.places[index]])
 
@@ -104,7 +108,9 @@ class Job:
         first = [index for index, _ in known if index not in self._begun]
         self._begun.update(first)
         self._news += known
-        self._changed.set()
+        self._unended.difference_update(index for index, drawn in known if drawn.ended)
+        if not (self.patient and self._unended):
+            self._changed.set()
         return first
 
     def failed(self, error: Exception) -> None:

@@ -64,6 +64,11 @@ class Reply:
         self.tokens = 0
         self.finish: Finish | None = None
 
+    @property
+    def collects(self) -> bool:
+        """Whether all its text comes at the end, so that nobody need look at its tokens before."""
+        return self._collects
+
     def push(self, drawn: Drawn) -> Piece:
         """The next token; after the reply has finished, nothing comes of it."""
         if self.finish:
