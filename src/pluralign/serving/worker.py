@@ -174,7 +174,7 @@ class Worker:
                 self._turn()
             self._tell_all(Closing("the server stopped before the reply was complete"))
         except Exception as error:
-            log.exception("the decoder of %s broke", self.name)
+            log.exception("the decoder of %s broke: %.500s", self.name, error)  # it sees numbers, no texts
             self.failure = error
             self._tell_all(
                 EngineFailed(f"the decoder of {self.name} broke ({type(error).__name__}); see the server's log")
