@@ -1,22 +1,26 @@
 """Load for a server that speaks the completion protocol: asks sent over HTTP by an asynchronous client, replies timed.
 
 Closed loop: a fixed number of clients, each with one request under way. Open loop: requests fall due at random moments
-of a fixed rate, whatever the server does with them; times count from when a request was due, so that a client that is
-late does not make the server look fast.
+of a fixed rate, whatever the server does with them; a client that is too busy to send them in time says so (`due`, `sent`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pluralign.errors import MissingExtraError
 
+SHARDS = 16
+"""Connection pools of the client: choosing a connection takes as long as a pool has them."""
+IDLE = 2.0
+"""Seconds after which an idle connection is not used again: the server may be about to close it."""
 TIMEOUT = 120.0
 """Seconds without a byte after which a request counts as lost."""
 
@@ -119,8 +123,8 @@ async def _closed(target: Target, asks: Sequence[Ask], clients: int, until: Call
             reply = await _ask(client, target, asks[place], place, time.perf_counter())
             replies.append(reply)
 
-    async with _client(target) as client:
-        await asyncio.gather(*(work(client) for _ in range(clients)))
+    async with _clients(target) as pools:
+        await asyncio.gather(*(work(pools[number % SHARDS]) for number in range(clients)))
     return replies
 
 
@@ -139,12 +143,12 @@ async def _open_loop(
     async def one(client: Any, place: int, due: float) -> None:
         replies.append(await _ask(client, target, asks[place], place, due))
 
-    async with _client(target) as client:
+    async with _clients(target) as pools:
         due, number = time.perf_counter(), 0
         while not enough(replies):
             due += rng.expovariate(rate)
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            task = asyncio.create_task(one(client, number % len(asks), due))
+            task = asyncio.create_task(one(pools[number % SHARDS], number % len(asks), due))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
             number += 1
@@ -152,13 +156,22 @@ async def _open_loop(
     return replies
 
 
-def _client(target: Target) -> Any:
+@contextlib.asynccontextmanager
+async def _clients(target: Target) -> AsyncIterator[list[Any]]:
     try:
         import httpx2
     except ImportError as error:
         raise MissingExtraError("bench serve needs httpx2 and psutil: pip install 'pluralign[bench,serve]'") from error
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=1024)
-    return httpx2.AsyncClient(base_url=target.address, timeout=target.timeout, limits=limits, trust_env=False)
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=1024, keepalive_expiry=IDLE)
+    async with contextlib.AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                httpx2.AsyncClient(
+                    base_url=target.address, timeout=target.timeout, limits=limits, trust_env=False, verify=False
+                )
+            )
+            for _ in range(SHARDS)
+        ]
 
 
 async def _ask(client: Any, target: Target, ask: Ask, place: int, due: float) -> Reply:

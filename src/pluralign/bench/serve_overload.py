@@ -5,7 +5,7 @@
 2. Overload: an open loop at twice that rate, until enough replies have come.
 
 Besides, without a target: as many clients as rows, so that nobody waits. The first token counts from when a request was
-due. Replies are streamed and every one is judged (serve_check.py).
+sent; sending never waits for replies. Replies are streamed and every one is judged (serve_check.py).
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def _after(seconds: float, replies: float) -> Any:
 
 def _told(replies: Sequence[Reply]) -> dict[str, Any]:
     """Counts, rates a second and seconds."""
-    begun, due = min(reply.due for reply in replies), max(reply.due for reply in replies)
+    begun, last = min(reply.sent for reply in replies), max(reply.sent for reply in replies)
     ended, complete = max(reply.ended for reply in replies), sum(reply.complete for reply in replies)
-    waits = [reply.first - reply.due for reply in replies if reply.complete and reply.first]
+    waits = [reply.first - reply.sent for reply in replies if reply.complete and reply.first]
     lost = next((reply for reply in replies if reply.lost), None)
     return {
         "requests": len(replies),
@@ -92,7 +92,7 @@ def _told(replies: Sequence[Reply]) -> dict[str, Any]:
         "refused": sum(reply.refused for reply in replies),
         "lost": sum(reply.lost for reply in replies),
         "first_lost": "" if lost is None else f"status {lost.status}: {lost.problem or lost.text[:200]}",
-        "asked_rate": len(replies) / max(due - begun, 1e-9),
+        "asked_rate": len(replies) / max(last - begun, 1e-9),
         "reply_rate": complete / max(ended - begun, 1e-9),
         "tokens": sum(reply.tokens for reply in replies),
         "first_token_p50": quantile(waits, 0.5),

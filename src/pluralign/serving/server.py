@@ -37,6 +37,9 @@ log = logging.getLogger("pluralign.serve")
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
+KEPT_ALIVE = 20
+"""Seconds for which a silent connection stays open: longer than clients keep one (5 s in OpenAI's), so that it is theirs to
+close, and no request is sent into a closing one."""
 
 
 def listen(settings: ServeSettings) -> socket.socket:
@@ -158,6 +161,7 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
+            timeout_keep_alive=KEPT_ALIVE,
             limit_concurrency=2 * settings.connections + 16,
             timeout_graceful_shutdown=1,
         )
