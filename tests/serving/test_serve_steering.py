@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ import tiny
 from pluralign.data.condition import Bounds, Condition, Feedback, Targets, Weights, parse, to_json
 from pluralign.errors import ConditionError, ConfigError, ModelError
 from pluralign.policy import Policy
-from pluralign.serving.app import check_servable
+from pluralign.serving.app import _fingerprint, check_servable
 from pluralign.serving.problems import Wrong
 from pluralign.serving.steering_field import Steered, allowed, check, read_steering, split_model
 from pluralign.steering.none import NoSteering
@@ -145,3 +146,15 @@ def test_a_search_is_not_served(plural: Policy) -> None:
         check_servable("best", tiny.policy(SearchSteering()))
     with pytest.raises(ConfigError, match="'@'"):
         check_servable("a@b", plural)
+
+
+def test_a_fingerprint_is_of_the_weights_in_use() -> None:
+    """Not of what they were before training: a fully trained model is another one too."""
+    one, again, other = (tiny.policy(PluralSteering(), 0.1) for _ in range(3))
+    assert _fingerprint(one) == _fingerprint(again)
+    with torch.no_grad():
+        other.model.get_input_embeddings().weight[-1] += 1e-3
+    assert _fingerprint(other) != _fingerprint(one)
+    tiny.shake(again, 1e-4)
+    assert _fingerprint(again) != _fingerprint(one)
+    assert _fingerprint(tiny.policy(PluralSteering(base_share="sum"), 0.1)) != _fingerprint(one)

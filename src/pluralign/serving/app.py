@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LONG = 20_000
 """Characters of a body from which its texts are encoded in a thread of their own: others must not wait for it."""
+SEEN = 32
+"""Numbers of a tensor that a fingerprint looks at, twice."""
 NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI can record requests for OpenTelemetry, exceptions and their texts too: it must not, whatever the environment says."""
 
@@ -126,9 +128,18 @@ async def _apart(length: int, question: Any, *given: Any) -> Question:
 
 
 def _fingerprint(policy: Policy) -> str:
-    """The API's `system_fingerprint`: another model, template or version gives another one."""
-    changes = {name: float(tensor.double().abs().sum()) for name, tensor in sorted(policy.steering_state().items())}
-    return "fp_" + fingerprint(policy.fingerprint(), policy.steering.kind, changes, __version__)[:12]
+    """The API's `system_fingerprint`: other weights, another template or version give another one.
+
+    Of each tensor the last numbers and some from all over it are looked at: training moves them all.
+    """
+    seen = [
+        (name, tuple(tensor.shape), flat[:: len(flat) // SEEN + 1].tolist(), flat[-SEEN:].tolist())
+        for model in policy.models
+        for name, tensor in model.model.state_dict().items()
+        for flat in [tensor.detach().flatten()]
+    ]
+    told = [(model.fingerprint(), model.steering.kind, model.steering.config()) for model in policy.models]
+    return "fp_" + fingerprint(repr(seen), repr(told), __version__)[:12]
 
 
 def build_app(
