@@ -18,7 +18,7 @@ from pluralign.data.presets import Presets
 from pluralign.errors import ConfigError, ModelError
 from pluralign.export.adapter import export_lora, factors, write_lora
 from pluralign.export.bundle import export_presets
-from pluralign.export.check import ALLOWED, Adapted, agreed, check_model, difference
+from pluralign.export.check import ALLOWED, Adapted, _difference, agreed, check_model, difference
 from pluralign.export.formats import export_as
 from pluralign.export.ranks import LEGAL, filled, legal_rank
 from pluralign.export.whole import export
@@ -123,6 +123,20 @@ def test_a_model_with_one_wrong_number_is_found(tmp_path: Path) -> None:
     plain = AutoModelForCausalLM.from_pretrained(found.folder, dtype="float32").eval()
     assert difference(steered, ASKED, plain) > 1e-3
     assert difference(steered, Weights({"kind": 1.0}), plain) > 1e-3
+
+
+def test_rounding_is_no_difference(tmp_path: Path) -> None:
+    steered = policy(PluralSteering(where="all", rank=3), shaken=1.0)  # logits of hundreds
+    before = {name: tensor.clone() for name, tensor in steered.model.state_dict().items()}
+    write_lora(steered, tmp_path / "out", factors(steered, ASKED), "legal")
+    adapted = Adapted(steered)
+    adapted.load("asked", tmp_path / "out")
+    narrow = _difference(steered, ASKED, adapted.model)
+    assert difference(steered, ASKED, adapted.model) <= ALLOWED < narrow
+    after = steered.model.state_dict()
+    assert all(
+        tensor.dtype == after[name].dtype and torch.equal(tensor, after[name]) for name, tensor in before.items()
+    )
 
 
 def test_an_adapter_of_another_condition_is_found(tmp_path: Path) -> None:

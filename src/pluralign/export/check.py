@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -63,12 +64,34 @@ def policy_logprobs(policy: Policy, condition: Condition | None) -> Float[Tensor
 
 @torch.no_grad()
 def _logprobs(model: Any, ids: Tensor) -> Tensor:
-    return model(input_ids=ids, use_cache=False).logits.float().log_softmax(-1)
+    logits = model(input_ids=ids, use_cache=False).logits
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
 
 def difference(policy: Policy, condition: Condition | None, model: Any) -> float:
-    """The measure above (nats), between a model and the policy under the condition."""
+    """The measure above (nats), between a model and the policy under the condition.
+
+    What is more than allowed in float32 is measured again in float64: large logits are rounded by more than that.
+    """
+    found = _difference(policy, condition, model)
+    if math.isfinite(found) and found > ALLOWED and policy.model.dtype == torch.float32:
+        with _wide(policy.model), _wide(model):
+            found = _difference(policy, condition, model)
+    return found
+
+
+def _difference(policy: Policy, condition: Condition | None, model: Any) -> float:
     return float((_logprobs(model, probes(policy)) - policy_logprobs(policy, condition)).abs().max())
+
+
+@contextlib.contextmanager
+def _wide(model: Any) -> Iterator[None]:
+    """The model in float64, and back: no float32 number changes on the way."""
+    model.double()
+    try:
+        yield
+    finally:
+        model.float()
 
 
 def check_model(policy: Policy, condition: Condition | None, folder: Path) -> float:
