@@ -15,7 +15,7 @@ from typing import Any
 
 from pluralign.errors import MissingExtraError, RunError
 
-LONGEST_START = 60.0
+LONGEST_START = 120.0
 LONGEST_STOP = 30.0
 _PAUSE = 0.02
 
