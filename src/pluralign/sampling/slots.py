@@ -43,7 +43,7 @@ class Slots:
             )
         self.layers = [_Layer(self, isinstance(layer, DynamicSlidingWindowLayer)) for layer in layers]
         self.cache = Cache(layers=list(self.layers))
-        self.clock = 0
+        self.clock, self.many = 0, MANY
         self.starts: list[int] = []
         self._pass(0, 0, 0)
 
@@ -134,7 +134,7 @@ class Slots:
 
     def _let_go(self) -> None:
         """What a burst of long replies took is given back once nobody is there."""
-        if self._places() > MANY:
+        if self._places() > self.many:
             for layer in self.layers:
                 layer.keys = layer.values = None
                 layer.is_initialized = False
