@@ -141,7 +141,7 @@ def _gates(
 
 def _speeds(world: World, served: Served, models: Served, naive: Naive, settings: Settings, results: Results) -> None:
     clients, repeats = settings.clients, settings.repeats
-    many = clients * settings.rounds
+    many = clients * settings.rounds * world.waves
     seeds = itertools.count(100)
 
     def fresh(num: int, steered: bool) -> Callable[[int], Sequence[Ask]]:
@@ -154,11 +154,11 @@ def _speeds(world: World, served: Served, models: Served, naive: Naive, settings
     steered = loaded(served, fresh(many, True), clients)
     against(MANY, loaded(served, fresh(many, False), clients), steered, repeats + 2, f"{clients} at once")
     for few in FEW:
-        num = few * max(1, 8 // few) * settings.rounds
+        num = few * max(1, 8 * min(2, world.waves) // few) * settings.rounds
         slow, fast = (loaded(served, fresh(num, steered), few) for steered in (False, True))
         against(ALONE, slow, fast, repeats, f"{few} at once")
     k = len(objective_names())
-    against(MODELS, loaded(models, fresh(clients, True), clients), steered, repeats, f"{clients} at once, k = {k}")
+    against(MODELS, loaded(models, fresh(many, True), clients), steered, repeats, f"{clients} at once, k = {k}")
     against(NAIVE, one_by_one(naive, fresh(max(2, clients // 8), True)), steered, repeats, f"{clients} at once")
 
 

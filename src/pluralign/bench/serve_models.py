@@ -28,7 +28,10 @@ EXPERT_CHANGE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A model to serve: `shape` of a random Llama (None: the lab's own), words of a prompt, tokens of a reply at most."""
+    """A model to serve: `shape` of a random Llama (None: the lab's own), words of a prompt, tokens of a reply at most.
+
+    `waves`: requests of each of the many clients in a phase. Where replies differ in length, one wave measures its longest.
+    """
 
     name: str
     label: str
@@ -36,6 +39,7 @@ class World:
     prompt_words: int
     max_tokens: int
     temperature: float = 1.0
+    waves: int = 1
 
     def write(self, kind: Kind, folder: Path) -> Path:
         """The policy's folder."""
@@ -83,7 +87,7 @@ class World:
         return [" ".join(f"w{word}" for word in rng.choices(words, k=self.prompt_words)) for _ in range(num)]
 
 
-LAB = World("lab", "the lab's model", None, 0, 48)
+LAB = World("lab", "the lab's model", None, 0, 48, waves=6)
 LLAMA = World("llama60m", "Llama, 60M random parameters", M, 16, 24, temperature=0.3)  # as sharp as a trained model
 WORLDS = {world.name: world for world in (LAB, LLAMA)}
 

@@ -33,11 +33,14 @@ JOINED = 5.0
 
 
 class Worker:
-    """A policy, its decoder and its line. Safe to use from one asyncio thread (jobs) and any other (close)."""
+    """A policy (from now on it only decodes: `lay_out`), its decoder and its line. Safe to use from one asyncio thread (jobs) and any other (close)."""
 
     def __init__(self, name: str, policy: Policy, settings: ServeSettings) -> None:
+        from pluralign.sampling.layout import lay_out
         from pluralign.sampling.loop import Loop
 
+        for each in policy.models:
+            lay_out(each.model)
         self.name, self.policy, self.settings = name, policy, settings
         self.watches: list[Watch] = []
         self.failure: Exception | None = None
