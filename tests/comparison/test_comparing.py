@@ -65,7 +65,7 @@ def job(folder: Path, entry: Entry, ground: FileGround, limit: float | None = No
     return do(folder)
 
 
-@pytest.mark.parametrize(("name", "weights", "runs"), [("cmpo", 13, 1), ("dpo", 2, 2), ("sft", 13, 1)])
+@pytest.mark.parametrize(("name", "weights", "runs"), [("cmpo", 13, 1), ("dpo", 2, 2), ("dera", 2, 2), ("sft", 13, 1)])
 def test_a_row_is_trained_judged_and_kept(
     name: str, weights: int, runs: int, ground: FileGround, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from pluralign.comparison import kept_cells
 from pluralign.comparison.entry import Entry
 from pluralign.comparison.ground import BASE, FileGround, Ground, LabGround, prepare
 from pluralign.comparison.meter import OverBudgetError, metered, spent
-from pluralign.data.condition import Condition, Targets
+from pluralign.data.condition import Condition, Targets, one_hot
 from pluralign.data.objective import names
 from pluralign.errors import PluralignError
 from pluralign.recipes.file_job import TrainOptions, train
@@ -134,7 +134,7 @@ def _asked(policies: Sequence[Policy], world: SampledEvaluation) -> Iterator[tup
     """
     if len(policies) > 1:
         for place, policy in enumerate(policies):
-            yield policy, replace(world, grid=np.eye(len(policies))[place : place + 1])
+            yield policy, replace(world, grid=np.eye(len(policies))[place : place + 1], ask=its_own)
         return
     (policy,) = policies
     points = getattr(policy.steering, "points", ())
@@ -144,6 +144,11 @@ def _asked(policies: Sequence[Policy], world: SampledEvaluation) -> Iterator[tup
     elif policy.steering.kind == "search":
         grid = few_weights(len(world.objectives))
     yield policy, replace(world, grid=grid)
+
+
+def its_own(policy: Policy, weights: NDArray[np.float64]) -> Condition | None:
+    """What a policy of one objective is asked for: that one."""
+    return one_hot(policy.objectives[0].name) if policy.steering.accepts else None
 
 
 def extremes(policy: Policy, weights: NDArray[np.float64]) -> Condition | None:
