@@ -5,16 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tiny
 from pluralign.comparison import kept_cells
 from pluralign.comparison.named.clp_summaries import ratio, value
 from pluralign.comparison.named.measures import distinct, radar, win_rate, worst_of_many
 from pluralign.comparison.named.thesis_preference import wins
 from pluralign.comparison.pairs import difference
-from pluralign.comparison.row import beside, few_weights
+from pluralign.comparison.row import beside, few_weights, its_own, its_point
+from pluralign.data.condition import from_vector, one_hot
 from pluralign.data.objective import Objective
 from pluralign.data.record import Comparison, Record, Response, user
 from pluralign.errors import DataError
 from pluralign.evaluation.samples import Cell
+from pluralign.steering.front import FrontSteering
+from pluralign.steering.none import NoSteering
+from pluralign.steering.plural import PluralSteering
 
 KIND, SHORT = Objective("kind", low=0, high=4), Objective("long", low=0, high=4, direction="lower")
 
@@ -103,3 +108,14 @@ def test_replies_are_rated_by_their_wins() -> None:
     scores = [reply.scores for reply in wins(record, (KIND, SHORT)).responses]
     # on "long" less is better: the winner is rated at the low end; "c" was never compared on it
     assert scores == [{"kind": 4, "long": 0}, {"kind": 0, "long": 4}, {"kind": 2}]
+
+
+def test_what_policies_are_asked_that_cannot_be_asked_for_everything() -> None:
+    front = tiny.policy(FrontSteering(points=((0.5, 0.25, 0.25),), where="head"))
+    for weights in np.eye(3):
+        asked = its_point(front, weights)
+        assert asked == from_vector([0.5, 0.25, 0.25], tiny.OBJECTIVES) and front.check(asked) == asked
+    single = tiny.policy(PluralSteering(rank=2), objectives=tiny.OBJECTIVES[1:2])
+    assert its_own(single, np.eye(3)[1]) == one_hot("brief") == single.check(one_hot("brief"))
+    plain = tiny.policy(NoSteering(shared_where="head"), objectives=tiny.OBJECTIVES[1:2])
+    assert its_own(plain, np.eye(3)[1]) is None

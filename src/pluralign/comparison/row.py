@@ -25,7 +25,7 @@ from pluralign.comparison import kept_cells
 from pluralign.comparison.entry import Entry
 from pluralign.comparison.ground import BASE, FileGround, Ground, LabGround, prepare
 from pluralign.comparison.meter import OverBudgetError, metered, spent
-from pluralign.data.condition import Condition, Targets, one_hot
+from pluralign.data.condition import Condition, Targets, from_vector, one_hot
 from pluralign.data.objective import names
 from pluralign.errors import PluralignError
 from pluralign.recipes.file_job import TrainOptions, train
@@ -129,8 +129,9 @@ def _policy(entry: Entry, options: TrainOptions) -> Policy:
 def _asked(policies: Sequence[Policy], world: SampledEvaluation) -> Iterator[tuple[Policy, SampledEvaluation]]:
     """Which policy is asked for which weights.
 
-    All weights of the grid; of a front those that have a model; of a policy that searches when it answers, which costs
-    as many replies as it searches among, few; of one policy per objective its own objective.
+    All weights of the grid (a front of one model answers all of them alike); of a front those that have a model; of a
+    policy that searches when it answers, which costs as many replies as it searches among, few; of one policy per
+    objective its own objective.
     """
     if len(policies) > 1:
         for place, policy in enumerate(policies):
@@ -139,7 +140,9 @@ def _asked(policies: Sequence[Policy], world: SampledEvaluation) -> Iterator[tup
     (policy,) = policies
     points = getattr(policy.steering, "points", ())
     grid = world.grid
-    if points:
+    if len(points) == 1:
+        world = replace(world, ask=its_point)
+    elif points:
         grid = np.array(points)
     elif policy.steering.kind == "search":
         grid = few_weights(len(world.objectives))
@@ -149,6 +152,11 @@ def _asked(policies: Sequence[Policy], world: SampledEvaluation) -> Iterator[tup
 def its_own(policy: Policy, weights: NDArray[np.float64]) -> Condition | None:
     """What a policy of one objective is asked for: that one."""
     return one_hot(policy.objectives[0].name) if policy.steering.accepts else None
+
+
+def its_point(policy: Policy, weights: NDArray[np.float64]) -> Condition | None:
+    """What a front of one model is asked for, whatever is wanted: the compromise that it was trained for."""
+    return from_vector(policy.steering.points[0], policy.objectives)  # type: ignore[attr-defined]
 
 
 def extremes(policy: Policy, weights: NDArray[np.float64]) -> Condition | None:
