@@ -33,7 +33,7 @@ from pluralign.bench.serve_speed import Load, loaded, one_by_one, versus
 from pluralign.errors import ConfigError
 
 FEW = (1, 2, 4, 8)
-LONGEST, LONGEST_FEW = 25.0, 12.0
+LONGEST, LONGEST_FEW = 18.0, 8.0
 """Seconds after which a comparison begins no new pair of phases: the whole ends within eight minutes."""
 SHORT = 16
 """Tokens of a reply under overload at most, so that many come in little time."""
