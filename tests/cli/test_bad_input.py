@@ -90,7 +90,7 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lr": ("train cmpo {base} --optim.lr nan", ("lr",)),
     "tau": ("train cmpo {base} loss:regression --loss.tau 0", ("tau must be a finite number above 0",)),
     "clip": ("train cmpo {base} --optim.clip-norm inf", ("clip_norm",)),
-    "extrapolation": ("train cmpo {base} --allow-extrapolation", ("in sample and export",)),
+    "extrapolation": ("train cmpo {base} --allow-extrapolation", ("in sample, serve and export",)),
     "from nowhere": ("train --from {tmp}/none --out {tmp}/run", ("no run folder",)),
     "from a policy": ("train --from {place}/run/policy --out {tmp}/run", ("no run folder",)),
     "from without out": ("train --from {place}/run", ("--out NEW_RUN",)),

@@ -81,6 +81,7 @@ def test_scores_are_in_the_units_of_the_objective(tmp_path: Path):
     assert [(o.low, o.high, o.direction) for o in bt.objectives] == [(-5, 5, "higher")] * 2
 
 
+@pytest.mark.slow
 def test_bradley_terry_finds_the_scores_behind_comparisons(tmp_path: Path):
     """Verdicts drawn from σ(s_i − s_j), known s: the fitted differences are those of s, without their constant."""
     words = ["kind", "nice", "good", "funny", "long"]
