@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from test_loop import ASKED, PROMPTS, SIZES, policy, served
 from transformers import FalconH1Config
 
 import tiny
-from pluralign.data.condition import Condition, Weights
+from pluralign.data.condition import Bounds, Condition, Weights
 from pluralign.data.record import user
 from pluralign.encoding import Encoder
 from pluralign.errors import ConditionError, ConfigError, ModelError
@@ -80,3 +82,28 @@ def test_a_condition_out_of_bounds_never_joins() -> None:
         with pytest.raises(ConditionError, match="kind"):
             ask(Request(user("a"), wrong))
     assert loop.running == 0 and loop.free == loop.rows
+
+
+def test_numbers_that_overflow_stay_with_their_request() -> None:
+    made = policy(double=False)
+    made.bounds = Bounds(allow_extrapolation=True)
+    poison = Request(user(PROMPTS[2]), Weights({"kind": 1e30}), seed=1, max_new_tokens=3)
+    asked = [Request(user(words), ASKED[1], seed=2, max_new_tokens=9) for words in (PROMPTS[2], "a")]
+    loop = Loop(made, 2, prefix_tokens=1024)
+    tickets = [loop.add(poison), loop.add(asked[0])]
+    drawn = loop.step()
+    assert [math.isfinite(each.logprob) for each in drawn] == [False, True]
+    loop.cancel(tickets[0])
+    loop.step()
+    loop.add(asked[1])
+    found = []
+    while loop.running:
+        found += [loop.completion(each.ticket).ids for each in loop.step() if each.ended]
+    assert sorted(found) == sorted(Engine(made).generate([each])[0].ids for each in asked)
+    loop.step()
+    assert all(
+        tensor.isfinite().all()
+        for block in loop.streams[0].prefixes.blocks.values()
+        for pair in block
+        for tensor in pair
+    )

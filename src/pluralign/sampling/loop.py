@@ -10,6 +10,7 @@ Letters: R requests running, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -177,7 +178,7 @@ class Loop:
         for place, reply in enumerate(self._running):
             if going[place]:
                 for stream in self.streams:
-                    stream.remember(place, reply.ids[:-1])
+                    stream.leave(place, reply.ids[:-1], math.isfinite(reply.logprob))
         running = torch.tensor([not goes for goes in going], device=self.policy.device)
         for stream in self.streams:
             stream.thin(running)

@@ -42,8 +42,7 @@ class Prefixes:
         return [_joined(parts) for parts in zip(*found, strict=True)]
 
     def missing(self, prompt: Sequence[int], key: Hashable) -> int:
-        """How many tokens at its beginning stand in blocks that are not known yet or are: the end of its last whole
-        block, 0 where all of them are known."""
+        """Tokens of its whole blocks, if one of these is not known yet; else 0."""
         names = _names(prompt, key) if self.room else []
         return BLOCK * len(names) if any(name not in self.blocks for name in names) else 0
 

@@ -113,6 +113,12 @@ class Slots:
             for buffer in layer.buffers():
                 buffer[places, :, begin : self.clock] = buffer[rows, :, begin : self.clock]
 
+    def wipe(self, row: int) -> None:
+        """Zeros for everything that a row holds."""
+        for layer in self.layers:
+            for buffer in layer.buffers():
+                buffer[row] = 0.0
+
     def take(self, row: int, begin: int, end: int) -> list[tuple[Tensor, Tensor]]:
         """Copies of keys and values [H, end - begin, D] of a row's tokens [begin, end), layer by layer."""
         start = self.starts[row]

@@ -102,14 +102,19 @@ class Stream:
         self.owners, self.shares = place[self.owners[kept]], self.shares[kept]
         self.coefficients = self.coefficients[kept]
 
-    def remember(self, owner: int, tokens: Sequence[int]) -> None:
-        """Keep what was read for a request (its prompts, and these tokens after them) for the prompts to come."""
-        if not self.prefixes.room:
+    def leave(self, owner: int, tokens: Sequence[int], finite: bool) -> None:
+        """Keep what was read for a request (its prompts, and these tokens after them) for the prompts to come.
+
+        What is not `finite` is wiped out instead: a masked place that is NaN would reach whoever takes the row next.
+        """
+        if finite and not self.prefixes.room:
             return
         for member in (self.owners == owner).nonzero()[:, 0].tolist():
             written, row = self.written[member], self.rows[member]
             ids = (*written.prompt, *tokens)
-            if end := self.prefixes.missing(ids, written.key):
+            if not finite:
+                self.slots.wipe(row)
+            elif end := self.prefixes.missing(ids, written.key):
                 self.prefixes.keep(ids, written.key, self.slots.take(row, 0, end))
 
     def _known(self, member: Written) -> Known:

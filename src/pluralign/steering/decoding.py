@@ -1,6 +1,5 @@
 """The head while decoding: one hidden state for each row, each under coefficients of its own.
 
-    one λ for all rows     their merged change once, where a change is low-rank: z = W_0 h + B (Σ λ A h)
     low-rank changes       z = W_0 h + [λ_1 A_1 h, .., λ_k A_k h] [B_1, .., B_k]ᵀ     one thin product for all rows
     full changes           z = W_0 h + Σ_j (λ_j h) ΔW_jᵀ                              only those that some row asks for
 
