@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,28 @@ def test_the_low_pole_is_the_high_pole_of_feedback_turned_round(tmp_path: Path, 
     assert not torch.allclose(said(one, LOW), said(one, one_hot("kind")), atol=1e-1)
     for end in (1.0, -1.0):
         assert torch.equal(said(one, Weights({"brief": end})), said(two, Weights({"brief": end})))
+
+
+def test_a_corrupted_reply_wins_at_no_end(tmp_path: Path) -> None:
+    """Every pair that it stands in, under both ends, has it as the loser; `widest` keeps one pair of a record and end."""
+    records = [
+        dataclasses.replace(r, responses=(*r.responses[:2], dataclasses.replace(r.responses[2], text=f"kind {n}",
+        scores={"kind": 0.0, "brief": 0.0}, extra={"corrupted": True})))
+        for n, r in enumerate(made_up.scored(10))
+    ]  # fmt: skip
+    policy = tiny.policy(PolesSteering(rank=1), objectives=made_up.OBJECTIVES)
+    for pairs, most in (("all", 3), ("widest", 1)):
+        method = Psoups(optim=OPTIM, pairs=pairs)  # type: ignore[arg-type]
+        with Run(tmp_path / pairs) as run:
+            experts = list(method._from_pairs(policy, TrainingData(records, made_up.OBJECTIVES), run))
+        assert [expert.name for expert in experts] == ["kind-high", "kind-low", "brief-high", "brief-low"]
+        for expert in experts:
+            found = expert.source.groups  # type: ignore[attr-defined]
+            assert max(Counter(group.id for group in found).values()) <= most
+            lost = [group.responses[group.preferences[0].rejected] for group in found]
+            won = [group.responses[group.preferences[0].chosen] for group in found]
+            assert any(text.startswith("kind ") and text[-1].isdigit() for text in lost)
+            assert not any(text.startswith("kind ") and text[-1].isdigit() for text in won)
 
 
 def test_chosen_poles_are_merged_in_equal_shares(tmp_path: Path) -> None:

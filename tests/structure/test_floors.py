@@ -49,6 +49,7 @@ PLUGINS = {
     "steering": {
         *(
             "adapter",
+            "averaged",
             "contract",
             "decoding",
             "deltas",

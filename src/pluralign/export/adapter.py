@@ -150,9 +150,9 @@ def _factors(name: str, layer: PluralLinear, coefficients: Tensor) -> tuple[Tens
         if deltas is None or not bool(shares.any()):
             continue
         _check_low_rank(name, deltas)
-        used = shares.nonzero()[:, 0]
-        downs.append(deltas.down[used].flatten(0, 1))
-        ups.append((deltas.up * (shares * deltas.scale)[:, None, None])[used].transpose(0, 1).flatten(1))
+        down, up = deltas.factors(shares)
+        downs.append(down)
+        ups.append(up)
     return (torch.cat(downs), torch.cat(ups, dim=1)) if downs else None
 
 

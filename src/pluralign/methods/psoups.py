@@ -8,7 +8,10 @@ pole's preferences. 2. Average the parameters of the chosen poles. A weight belo
 1. The low pole's preferences are the high pole's turned round; the paper has a judge label them for each pole.
 2. Experts learn from pairs by DPO, or from replies by RLOO (`expert` replies); the paper: PPO on a reward model per pole.
 3. An objective of safety has no low pole, unless the policy's bounds allow extrapolation.
-4. LoRA products are merged exactly; `steering.merge` weighted gives poles their weights instead of equal shares.
+4. LoRA products are merged exactly, as the paper's average of parameters is; `steering.average` factors averages A and B
+   apart, as its public code does (steering/averaged.py).
+5. `steering.merge` weighted gives poles their weights instead of equal shares.
+6. Replies that are marked as corrupted are bad at both ends (data/conversions/turned.py).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from pluralign.data.condition import Bounds, Weights
+from pluralign.data.conversions.turned import turned
 from pluralign.data.group import Group
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record
@@ -50,6 +54,8 @@ class Psoups:
     """how a pole's policy learns: pairs of the data by `loss`, or replies of its own, which the scorer judges, by RLOO"""
     loss: DPO | CDPO | Regression = field(default_factory=DPO)
     """of pairs: DPO (β = .1), cDPO, or the regression on scores (expert pairs)"""
+    pairs: Literal["all", "widest"] = "all"
+    """pairs of an end: all that it tells apart, or the widest of each record alone (expert pairs)"""
     beta: float = 0.05
     """the weight of the KL to the reference (expert replies)"""
     sampling: Sampling = field(default_factory=Sampling)
@@ -76,9 +82,10 @@ class Psoups:
         """A pole's pairs: those that the objective tells apart, turned round for its low end."""
         loss, (records, objectives) = self._prepared(policy, data, run.seed)
         for place, objective, label, sign in _poles(policy, objectives):
-            parts = records[: len(data.train)], records[len(data.train) :]
+            told = records if sign > 0 else [turned(record, objective) for record in records]
             train, held_out = (
-                [_asked(pair, objective.name, sign) for pair in pairs_of(part, objective)] for part in parts
+                [_asked(pair, objective.name, sign) for pair in pairs_of(part, objective, self.pairs)]
+                for part in (told[: len(data.train)], told[len(data.train) :])
             )
             if not train:
                 raise DataError(f"no pair of replies differs on {objective.name!r}; check its scores or comparisons")
@@ -132,7 +139,5 @@ def _poles(policy: Policy, objectives: Sequence[Objective]) -> Iterator[tuple[in
 
 
 def _asked(pair: Group, name: str, sign: float) -> Group:
-    """A pair judged by the objective, under one of its ends: the better one wins at the high end."""
-    (judged,) = pair.preferences
-    turned = judged if sign > 0 else replace(judged, chosen=judged.rejected, rejected=judged.chosen)
-    return replace(pair, conditions=(Weights({name: sign}),), preferences=(turned,))
+    """A pair judged under one end of the objective."""
+    return replace(pair, conditions=(Weights({name: sign}),))

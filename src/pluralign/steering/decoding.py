@@ -75,5 +75,18 @@ class _Full:
             logits.addmm_(hidden * (shares[:, place, None] * self.deltas.scale), self.deltas.full[place].to(hidden).T)
 
 
+class _Whole:
+    """Changes that are no sum of terms (`averaged.py`): as in training."""
+
+    def __init__(self, deltas: Deltas) -> None:
+        self.deltas = deltas
+
+    def add_to(self, logits: Tensor, hidden: Tensor, shares: Tensor) -> None:
+        """logits [R, V] += the change of each row."""
+        logits.add_(self.deltas(hidden, shares))
+
+
 def _change(deltas: Deltas) -> _Change:
+    if not deltas.additive:
+        return _Whole(deltas)
     return _Full(deltas) if deltas.rank is None else _Low(deltas)

@@ -18,7 +18,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -91,6 +91,9 @@ class Deltas(nn.Module):
     that a step does not ask for has no gradient in it, and no optimiser moves it. Thin ones are cheaper in one stack.
     """
 
+    additive: ClassVar[bool] = True
+    """whether each change is a term of its own (not so in `averaged.py`)"""
+
     def __init__(self, num: int, out_size: int, in_size: int, rank: int | None, scale: float = 1.0) -> None:
         super().__init__()
         self.num, self.rank, self.scale = num, rank, scale
@@ -135,6 +138,13 @@ class Deltas(nn.Module):
                 start=torch.zeros(self.out_size, self.in_size, device=shares.device),
             )
         return torch.einsum("j,jor,jri->oi", shares, _wide(self.up), _wide(self.down))
+
+    def factors(self, shares: Float[Tensor, " {self.num}"]) -> tuple[Tensor, Tensor]:
+        """(A [r, in], B [out, r]) whose product is Σ_j shares_j ΔW_j of low-rank changes: those that have a share, side
+        by side (r the sum of their ranks)."""
+        used = shares.nonzero()[:, 0]
+        up = (self.up * (shares * self.scale)[:, None, None])[used]
+        return self.down[used].flatten(0, 1), up.transpose(0, 1).flatten(1)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of the tensors that files hold: `full` [num, out, in], or `down` and `up`."""

@@ -5,8 +5,11 @@
 Source: Jang et al. 2023, arXiv 2310.11564 (methods.md A5): a dimension of preference has two poles (concise, long),
 a policy is trained for each, and those that a person chose are averaged. A weight above 0 chooses the objective's high
 pole, one below 0 its low pole, so that no dimension is asked for both ways, where the two would cancel. The changes
-stand in pairs: (high, low) of the first objective, then of the second, and so on. Products B_c A_c are merged, which is
-exact; the public code averages A and B apart.
+stand in pairs: (high, low) of the first objective, then of the second, and so on.
+
+Products B_c A_c are merged, which is exact (`average` products), or their factors apart, as in the public code:
+
+    θ = θ_0 + (Σ_c √s a_c B_c)(Σ_c √s a_c A_c),     s the strength                      (`average` factors; `averaged.py`)
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from numpy.typing import NDArray
 from pluralign.data.condition import SUM_TOLERANCE, Condition, Weights, vector
 from pluralign.data.objective import Objective
 from pluralign.errors import ConditionError, ConfigError
+from pluralign.steering.averaged import AveragedDeltas
+from pluralign.steering.deltas import Deltas
 from pluralign.steering.weighted import WeightedSteering
 
 
@@ -32,14 +37,22 @@ class PolesSteering(WeightedSteering):
 
     merge: Literal["uniform", "weighted"] = "uniform"
     """uniform: every chosen pole counts the same (the paper); weighted: as much as its weight"""
+    average: Literal["products", "factors"] = "products"
+    """products: the policies' weights are averaged; factors: their LoRA matrices A and B, each apart (public code)"""
 
     def __post_init__(self) -> None:
         if self.merge not in ("uniform", "weighted"):
             raise ConfigError(f"merge is uniform or weighted, got {self.merge!r}")
+        if self.average not in ("products", "factors"):
+            raise ConfigError(f"average is products or factors, got {self.average!r}")
 
     def num_changes(self, objectives: Sequence[Objective]) -> int:
         """Two per objective."""
         return 2 * len(objectives)
+
+    def changes(self) -> type[Deltas]:
+        """Products, or factors, which a change of rank full has none of (ConfigError)."""
+        return AveragedDeltas if self.average == "factors" else Deltas
 
     def translate(self, condition: Condition, objectives: Sequence[Objective]) -> Weights:
         """Weights as they are. ConditionError for other kinds, and for weights whose sizes do not sum to 1."""
@@ -59,4 +72,5 @@ class PolesSteering(WeightedSteering):
         chosen = vector(replace(weights, strength=1.0), objectives)
         if self.merge == "uniform":
             chosen = np.sign(chosen) / np.count_nonzero(chosen)
-        return weights.strength * np.stack([chosen.clip(0), (-chosen).clip(0)], axis=1).ravel()
+        strength = weights.strength**0.5 if self.average == "factors" else weights.strength  # once in A and once in B
+        return strength * np.stack([chosen.clip(0), (-chosen).clip(0)], axis=1).ravel()

@@ -21,7 +21,8 @@ Rank = int | Literal["full"]
 
 @dataclass(frozen=True, slots=True)
 class DeltaSpec:
-    """Which layers get which changes. A rank of "full" is a full matrix; `shared_*` is the trunk's one adapter."""
+    """Which layers get which changes. A rank of "full" is a full matrix; `shared_*` is the trunk's one adapter; `changes`
+    says how the objectives' changes are mixed."""
 
     num_objectives: int = 0
     where: Where = "head"
@@ -30,6 +31,7 @@ class DeltaSpec:
     shared_rank: Rank = 16
     shared_alpha: float = 32.0
     seed: int = 0
+    changes: type[Deltas] = Deltas
 
     def __post_init__(self) -> None:
         for name in ("where", "shared_where"):
@@ -82,7 +84,7 @@ def install(
 def _replace(model: nn.Module, name: str, state: SteerState, spec: DeltaSpec, own: bool, shared: bool) -> None:
     base = model.get_submodule(name)
     size = sizes(base)
-    objectives = Deltas(spec.num_objectives, *size, _number(spec.rank)) if own else None
+    objectives = spec.changes(spec.num_objectives, *size, _number(spec.rank)) if own else None
     rank = _number(spec.shared_rank)
     adapter = Deltas(1, *size, rank, spec.shared_alpha / rank if rank else 1.0) if shared else None
     layer = PluralLinear(base, state, objectives, adapter)

@@ -74,6 +74,8 @@ def product(out: Tensor, left: Tensor, right: Tensor, add: bool, alpha: float = 
 def linear_of(layer: nn.Module) -> nn.Linear | None:
     """The plain nn.Linear under a head whose arithmetic is exactly ours; None for any other module."""
     parts = [layer, layer.base] if isinstance(layer, PluralLinear) else [layer]
+    if not getattr(getattr(layer, "objectives", None), "additive", True):
+        return None
     hooked = any(part._forward_hooks or part._forward_pre_hooks for part in parts)
     return parts[-1] if type(parts[-1]) is nn.Linear and not hooked else None
 

@@ -16,6 +16,7 @@ from pluralign.data.objective import Objective
 from pluralign.encoding import Encoder
 from pluralign.errors import ConditionError
 from pluralign.steering.contract import DeltaSteering
+from pluralign.steering.deltas import Deltas
 from pluralign.steering.surgery import DeltaSpec, Rank, Where, install
 
 
@@ -92,13 +93,16 @@ class WeightedSteering(ByWeights):
     def attach(self, model: nn.Module, encoder: Encoder, objectives: Sequence[Objective]) -> None:
         """Replace the chosen layers; everything else is frozen."""
         self._num = self.num_changes(objectives)  # type: ignore[misc]
-        spec = DeltaSpec(
-            self._num, self.where, self.rank, self.shared_where, self.shared_rank, self.shared_alpha, self.seed
-        )
+        shared = (self.shared_where, self.shared_rank, self.shared_alpha)
+        spec = DeltaSpec(self._num, self.where, self.rank, *shared, self.seed, self.changes())
         self._objectives = tuple(objectives)
         self._state = install(  # type: ignore[misc]
             model, spec, self.expand, self._num + 2
         )
+
+    def changes(self) -> type[Deltas]:
+        """How the changes of a layer are mixed: term by term."""
+        return Deltas
 
     def trunk_columns(self) -> list[int]:
         """With plural heads only, the trunk depends on the shared share alone (and on nothing without one)."""
