@@ -14,6 +14,7 @@ import made_up
 import tiny
 from pluralign import api
 from pluralign.data.condition import one_hot
+from pluralign.data.conversions.judgements import judgements
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record, Response, user
 from pluralign.data.scaling import rescaled
@@ -23,6 +24,7 @@ from pluralign.losses.dpo import CDPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.cmpo import Cmpo
 from pluralign.methods.contract import TrainingData
+from pluralign.methods.rounds import JoinedRounds
 from pluralign.policy import Policy
 from pluralign.steering.plural import PluralSteering
 from pluralign.training.optim import Optim
@@ -159,7 +161,7 @@ def test_weights_are_drawn_over_labelled_objectives_only(train: Train) -> None:
 
 
 def test_validation_of_trade_offs_asks_for_each_objective_and_for_all() -> None:
-    groups = Cmpo()._groups(made_up.scored(2), made_up.OBJECTIVES)
+    groups = judgements(made_up.scored(2), made_up.OBJECTIVES, "trade_off")
     assert {str(condition) for group in groups for condition in group.conditions} == {
         "kind=1",
         "brief=1",
@@ -175,13 +177,13 @@ def test_the_power_set_keeps_one_pair_per_set() -> None:
             for t, k, b in (("a", 4.0, 8.0), ("b", 2.0, 4.0), ("c", 0.0, 0.0))
         ),
     )
-    groups = Cmpo(conversion="power_set")._groups([record], made_up.OBJECTIVES)
+    groups = judgements([record], made_up.OBJECTIVES, "power_set")
     assert [(g.responses, str(g.conditions[0])) for g in groups] == [
         (("a", "c"), "kind=1"),
         (("a", "c"), "brief=1"),
         (("a", "c"), "kind=0.5,brief=0.5"),
     ]
-    alone = Cmpo(conversion="one_hot")._groups([record], made_up.OBJECTIVES)
+    alone = judgements([record], made_up.OBJECTIVES, "one_hot")
     assert {str(group.conditions[0]) for group in alone} == {str(one_hot("kind")), str(one_hot("brief"))}
     assert len(alone) == 6
 
@@ -224,7 +226,10 @@ def test_the_default_is_that_of_its_docstring() -> None:
         {"conversion": "power_set", "ipsative": "always"},
         {"loss": CDPO(), "feedback": "comparisons"},
         {"kappa": 0.0},
-        {"score_span": float("nan")},
+        {"kappa": float("nan")},
+        {"rounds": JoinedRounds(num=1), "conversion": "one_hot"},
+        {"rounds": JoinedRounds(num=1), "feedback": "comparisons"},
+        {"rounds": JoinedRounds(num=1)},  # nobody judges
     ],
 )
 def test_settings_that_cannot_act_are_refused(train: Train, options: dict[str, Any]) -> None:

@@ -13,22 +13,21 @@ The recipe `thesis` is literal. The default differs from the thesis:
 3. The trunk is frozen and ΔW_j has rank 16; the thesis trains full heads and LoRA on attention.
 4. Where there are comparisons but no scores, a linear reward model on the frozen trunk turns them into scores.
 5. Where ratings share a halo (mean correlation above .3), scores are made ipsative first.
+6. With `rounds` the policy then answers under drawn weights, the scorer judges, and its replies join the data's.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from pluralign.data.conversions.explode import explode
-from pluralign.data.conversions.one_hot import one_hot
-from pluralign.data.conversions.power_set import power_set
-from pluralign.data.conversions.trade_off import trade_off
-from pluralign.data.group import Group
+from pluralign.data import simplex
+from pluralign.data.condition import Condition, from_vector
+from pluralign.data.conversions.judgements import Conversion, judgements
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record
 from pluralign.errors import ConfigError
@@ -37,11 +36,12 @@ from pluralign.losses.regression import Regression
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
 from pluralign.methods.plural_start import plural_start
 from pluralign.methods.preparation import Preparation
+from pluralign.methods.rounds import OFFLINE, JoinedRounds
 from pluralign.policy import Policy
 from pluralign.steering.plural import PluralSteering
 from pluralign.training.fit import fit
 from pluralign.training.optim import Optim
-from pluralign.training.run import Run
+from pluralign.training.run import Run, Stage
 from pluralign.training.source import GroupSource, Source
 from pluralign.training.tradeoff import TradeOffSource
 
@@ -56,10 +56,10 @@ class Cmpo:
         "Manyika 2024 (MIT thesis)", "ratings or comparisons per objective", "weights", "1", "1"
     )
 
-    conversion: Literal["trade_off", "power_set", "ratio", "opposite", "complement", "one_hot"] = "trade_off"
+    conversion: Conversion = "trade_off"
     """how feedback becomes judged pairs (thesis: power_set with the net-margin filter; its variants: ratio, a set's weights follow the scores, A.2; opposite or complement, negative weights, A.1, which only cDPO takes)"""
     loss: Regression | CDPO = field(default_factory=lambda: Regression(tau=0.2))
-    """regression (τ = .2 in units of a 0..4 score) or cDPO (thesis: β = .5, ε = .1)"""
+    """regression (τ = .2 in units of a 0..4 score, to which every range is scaled) or cDPO (thesis: β = .5, ε = .1)"""
     optim: Optim = field(default_factory=lambda: Optim(steps=300, lr=3e-4, head_lr=5e-3, weight_decay=0.5))
     """the optimisation (batch_size pairs, or for trade_off twice as many replies; thesis: constant lr 5e-6, weight decay 1e-2)"""
     steering: PluralSteering = field(default_factory=PluralSteering)
@@ -76,8 +76,8 @@ class Cmpo:
     """log-ratio in nats per standard deviation of a learnt reward (comparisons only; 1/τ of the regression)"""
     ipsative: Literal["auto", "always", "never"] = "auto"
     """take out what a reply's scores have in common; auto does so where they correlate above .3"""
-    score_span: float = 4.0
-    """every objective's range is scaled to this width, so that τ means the same on any data"""
+    rounds: JoinedRounds = field(default_factory=JoinedRounds)
+    """replies of the policy itself under drawn weights, judged by the scorer (trade_off only; thesis: none)"""
     checkpoint_every: int = 50
     """steps between checkpoints"""
 
@@ -88,12 +88,21 @@ class Cmpo:
     def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy:
         """Make scores comparable, judge pairs under weights, fit."""
         self._check()
-        loss, records, objectives = self._prepared(policy, data, run.seed)
-        num = len(data.train)
+        judge = data.judge("cmpo") if self.rounds.num else None
         plural_start(policy, data, run, self.optim, self.plural_sft)
-        source = self._source(records[:num], objectives, run.seed)
-        held_out = validation_groups(self._groups(records[num:], objectives))
-        fit(policy, source, loss, run.stage("cmpo"), self.optim, held_out, checkpoint_every=self.checkpoint_every)
+
+        def ask(rng: np.random.Generator) -> Condition:
+            return from_vector(simplex.draw(rng, 1, len(data.objectives))[0], data.objectives)
+
+        def learn(pool: list[Record], stage: Stage) -> None:
+            loss, records, objectives = self._prepared(policy, replace(data, train=pool), run.seed)
+            offline = stage.name == OFFLINE
+            source = self._source(records[: len(pool)], objectives, run.seed if offline else stage.seed)
+            held_out = validation_groups(judgements(records[len(pool) :], objectives, self.conversion))
+            optim = self.optim if offline else self.rounds.optim
+            fit(policy, source, loss, stage, optim, held_out, checkpoint_every=self.checkpoint_every)
+
+        self.rounds.run(policy, run, data.train, data.questions(), judge, ask, learn)
         return policy
 
     def _check(self) -> None:
@@ -102,6 +111,8 @@ class Cmpo:
             raise ConfigError(f"ipsative scores are made for trade_off only, not for {self.conversion}")
         if self.conversion in ("opposite", "complement") and isinstance(self.loss, Regression):
             raise ConfigError("negative weights leave margins unknown; train them with loss:cdpo")
+        if self.rounds.num and (self._fixed or self.feedback == "comparisons"):
+            raise ConfigError("rounds learn from scores of drawn trade-offs; leave --conversion and --feedback alone")
         if self.feedback != "auto" and not isinstance(self.loss, Regression):
             raise ConfigError(
                 "cDPO takes scores and comparisons alike: leave --feedback at auto, or use the regression"
@@ -115,7 +126,7 @@ class Cmpo:
         self, policy: Policy, data: TrainingData, seed: int
     ) -> tuple[Regression | CDPO, Sequence[Record], tuple[Objective, ...]]:
         """The loss, and train and validation records with scores in common units (cDPO needs none: it learns signs)."""
-        prepare = Preparation(self.feedback, "never" if self._fixed else self.ipsative, self.kappa, self.score_span)
+        prepare = Preparation(self.feedback, "never" if self._fixed else self.ipsative, self.kappa)
         if isinstance(self.loss, Regression):
             return prepare.regression(self.loss, policy, data, seed)
         log.info("cmpo: cDPO on %s pairs", self.conversion)
@@ -123,21 +134,7 @@ class Cmpo:
 
     def _source(self, records: Sequence[Record], objectives: tuple[Objective, ...], seed: int) -> Source:
         if self._fixed:
-            return GroupSource(self._groups(records, objectives), self.optim.batch_size, seed)
+            return GroupSource(judgements(records, objectives, self.conversion), self.optim.batch_size, seed)
         ties = isinstance(self.loss, Regression)
         size, most = 2 * self.optim.batch_size, self.responses_per_prompt
         return TradeOffSource(records, objectives, seed, size, most, self.weights_per_step, ties)
-
-    def _groups(self, records: Sequence[Record], objectives: Sequence[Objective]) -> list[Group]:
-        """Fixed judgements; for trade_off, which draws its weights, those of validation: each objective alone and all."""
-        if self.conversion == "trade_off":
-            num = len(objectives)
-            weights = np.unique([*np.eye(num), np.full(num, 1 / num)], axis=0)
-            judged = (trade_off(record, objectives, weights) for record in records)
-            return [group for group in judged if group is not None]
-        if self.conversion == "one_hot":
-            whole = (one_hot(record, objectives) for record in records)
-        else:
-            form = "share" if self.conversion == "power_set" else self.conversion
-            whole = (power_set(record, objectives, form=form) for record in records)
-        return [group for each in whole for judged in each for group in explode(judged)]

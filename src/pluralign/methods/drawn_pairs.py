@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from pluralign.data.conversions.trade_off import trade_off
+from pluralign.data.conversions.judgements import judgements
 from pluralign.losses.dpo import CDPO, DPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import TrainingData, validation_groups
@@ -35,9 +33,7 @@ class DrawnPairs:
         train, held_out = records[: len(data.train)], records[len(data.train) :]
         sizes = (2 * optim.batch_size, self.responses_per_prompt, self.weights_per_step)
         source = TradeOffSource(train, objectives, stage.run.seed, *sizes, isinstance(loss, Regression))
-        weights = np.unique([*np.eye(len(objectives)), np.full(len(objectives), 1 / len(objectives))], axis=0)
-        judged = (trade_off(record, objectives, weights) for record in held_out)
-        groups = validation_groups([group for group in judged if group is not None])
+        groups = validation_groups(judgements(held_out, objectives, "trade_off"))
         fit(policy, source, loss, stage, optim, groups, checkpoint_every=checkpoint_every)
 
     def _prepared(self, policy: Policy, data: TrainingData, seed: int) -> tuple[CDPO | DPO | Regression, Prepared]:

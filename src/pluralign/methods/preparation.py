@@ -45,7 +45,7 @@ class Preparation:
     span: float = 4.0
 
     def __post_init__(self) -> None:
-        for name, value in (("kappa", self.kappa), ("score_span", self.span)):
+        for name, value in (("kappa", self.kappa), ("span", self.span)):
             if not 0 < value < float("inf"):
                 raise ConfigError(f"{name} must be a finite number above 0, got {value}")
 

@@ -1,4 +1,4 @@
-"""Rounds: a policy answers, somebody judges, the policy learns; again (ALT, Quark).
+"""Rounds: a policy answers, somebody judges, the policy learns; again (ALT, Quark, CMPO).
 
 Every round is two stages of a run: `pool-N`, replies drawn and judged once and kept on the disk, and `fit-N`. A run that
 was stopped goes on where it was.
@@ -18,8 +18,10 @@ from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.sampling.pool import rollout
 from pluralign.scorers.contract import Scorer
+from pluralign.training.optim import Optim
 from pluralign.training.run import Run, Stage
 
+OFFLINE = "fit-0"  # the stage that learns from the data's own replies
 Ask = Callable[[np.random.Generator], Condition | None]
 
 
@@ -63,7 +65,7 @@ class Rounds:
         """`learn` from the data (where asked) and then from the pool of every round, whose replies `ask` asks for."""
         pool: list[Record] = list(data) if self.from_data else []
         if pool:
-            learn(pool, run.stage("fit-0"))
+            learn(pool, run.stage(OFFLINE))
         for number in range(1, self.num + 1):
             stage = run.stage(f"pool-{number}")
             rng = np.random.default_rng(stage.seed)
@@ -83,3 +85,21 @@ class Rounds:
             replace(record, responses=tuple(reply for reply in record.responses if rng.random() >= self.drop))
             for record in pool
         ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedRounds(Rounds):
+    """Rounds whose replies join those of the data, and are compared with them."""
+
+    num: int = 0
+    """rounds of sampling; 0 learns from the data's replies alone"""
+    prompts: int = 750
+    """prompts of a round, drawn with replacement"""
+    replies: int = 4
+    """replies to each, every one asked for another trade-off"""
+    drop: float = 0.0
+    """share of the pool that is dropped before a round's replies join it"""
+    from_data: bool = True
+    """learn from the data's own replies first"""
+    optim: Optim = field(default_factory=lambda: Optim(steps=150, lr=3e-4, head_lr=5e-3, weight_decay=0.5))
+    """the optimisation of every round, after that of the data"""

@@ -2,6 +2,7 @@
 
 default         low-rank heads, frozen trunk, regression on drawn trade-offs
 thesis          the thesis, literally: full heads, LoRA on attention, power set, cDPO, lr 5e-6, base_share "sum"
+online          as the default, stronger and in rounds: the policy answers and a scorer judges (rank 64, τ .15)
 signs           comparisons only, no reward model: cDPO on the sign of each trade-off
 thesis_scaled   the same data and loss with lr 3e-4, since 5e-6 does not move a small model in 250 steps
 """
@@ -9,7 +10,10 @@ thesis_scaled   the same data and loss with lr 3e-4, since 5e-6 does not move a 
 from __future__ import annotations
 
 from pluralign.losses.dpo import CDPO
+from pluralign.losses.regression import Regression
 from pluralign.methods.cmpo import Cmpo
+from pluralign.methods.rounds import JoinedRounds
+from pluralign.sampling.local import Decoding
 from pluralign.steering.plural import PluralSteering
 from pluralign.training.optim import Optim
 
@@ -36,6 +40,15 @@ def thesis_scaled() -> Cmpo:
         loss=CDPO(beta=0.5, label_smoothing=0.1),
         optim=Optim(steps=250, lr=3e-4, betas=(0.9, 0.999), weight_decay=1e-2, warmup=20),
         steering=PluralSteering(where="head", rank="full", shared_where="attention", base_share="sum"),
+    )
+
+
+def online() -> Cmpo:
+    """Where a scorer can judge new replies: the default, then two rounds of 3,000 replies under drawn weights."""
+    return Cmpo(
+        loss=Regression(tau=0.15),
+        steering=PluralSteering(rank=64),
+        rounds=JoinedRounds(num=2, prompts=750, replies=4, decoding=Decoding(max_new_tokens=128, batch_size=512)),
     )
 
 
