@@ -10,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+import shapes
+
 # Shapes written in annotations are checked at run time, here only; before anything of ours is imported.
 install_import_hook(
-    ["pluralign.steering.deltas", "pluralign.steering.head", "pluralign.steering.contract"], "beartype.beartype"
+    ["pluralign.steering.deltas", "pluralign.steering.head", "pluralign.steering.contract"], "shapes.checked"
 )
 
 settings.register_profile(
@@ -35,6 +37,12 @@ def real_data(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of real data here; name it with --real-data DIR")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def checked_shapes() -> None:
+    """The first calls of each test are checked."""
+    shapes.begin()
 
 
 @pytest.fixture(autouse=True)
