@@ -4,14 +4,16 @@
     worst            A from r_j − β ρ,  j = argmin_k r̂_k                         r̂_k the mean over the step's replies
     multiplicative   A from α·r − β ρ,  α_k ∝ α_k exp(−η r̂_k)                    (Hedge: α finds the worst mixture)
 
-A group is an objective: of a scorer with one reward model per group of people (`data convert` groups raters, `reward`
-learns what each group wants), or simply of objectives none of which may be neglected.
+A group is an objective: of a scorer with one reward model per group of people, or simply of objectives none of which may
+be neglected. Or groups are found (`groups`), by EM over the raters (data/preference_groups.py, user_groups.py):
+    E   rater u to  argmax_k Π_{pairs of u} σ(r_k(y⁺) − r_k(y⁻))       M   r_k by Bradley-Terry on the pairs of its raters
 
 Source: Chakraborty et al. 2024, arXiv 2402.08925 (methods.md C7). 1. Rewards of the groups, each with mean 0 on the
 reference. 2. Draw and score replies. 3. A policy step for whoever is worst off. Differs from the paper:
-1. Which rater is in which group is the data's (the paper finds groups by EM on its comparisons).
-2. Rewards also have standard deviation 1 on the reference; advantages are RLOO's.
-3. `multiplicative` is not in the paper: a mixture changes more slowly than the worst of a small sample.
+1. In EM rewards are linear on the base's states, which makes the M step exact; reward models learn from what it found.
+2. These share a trunk and have a head each; the paper has a model for each group.
+3. Rewards also have standard deviation 1 on the reference; advantages are RLOO's.
+4. `multiplicative` is not in the paper: a mixture changes more slowly than the worst of a small sample.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import numpy as np
 
 from pluralign.data.group import Group
 from pluralign.data.objective import Objective, names
+from pluralign.data.preference_groups import Assignment
 from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.policy_gradient import PolicyGradient
@@ -39,6 +42,8 @@ from pluralign.methods.online import (
     weighed,
     weighted_groups,
 )
+from pluralign.methods.rewarding import RewardTraining
+from pluralign.methods.user_groups import by_users
 from pluralign.policy import Policy
 from pluralign.sampling.on_policy import log_ratios
 from pluralign.steering.none import NoSteering
@@ -52,12 +57,20 @@ from pluralign.training.run import Run
 class Maxmin:
     """One model, fair to all groups."""
 
-    facts: ClassVar[Facts] = Facts("arXiv 2402.08925", "a scorer of every group", "nothing", "1", "1")
+    facts: ClassVar[Facts] = Facts(
+        "arXiv 2402.08925", "a scorer of every group, or raters who prefer", "nothing", "1", "1"
+    )
 
     update: Literal["worst", "multiplicative"] = "worst"
     """who a step is for: the group with the lowest mean reward (paper), or a mixture that follows the means"""
     eta: float = 0.1
     """η, how fast the mixture follows (multiplicative only)"""
+    groups: int | None = None
+    """groups of raters to find in the training data; none takes each objective for a group, which the scorer judges"""
+    assignment: Assignment = "hard"
+    """a rater belongs to one group, or to each in part while groups are looked for (with groups)"""
+    reward: RewardTraining = field(default_factory=lambda: RewardTraining(kind="bt"))
+    """how the reward models of the groups are trained (with groups)"""
     beta: float = 0.1
     """KL strength in standard deviations of reward per nat"""
     loss: PolicyGradient = field(default_factory=PolicyGradient)
@@ -74,6 +87,12 @@ class Maxmin:
             raise ConfigError(f"update is worst or multiplicative, got {self.update!r}")
         if not (0 < self.eta < float("inf") and 0 <= self.beta < float("inf")):
             raise ConfigError(f"eta is above 0 and beta 0 or more, got {self.eta} and {self.beta}")
+        if self.groups is None and (self.assignment, self.reward) != ("hard", RewardTraining(kind="bt")):
+            raise ConfigError("assignment and reward are about groups to find: say how many, or leave them alone")
+        if self.groups is not None and (self.groups < 1 or self.assignment not in ("hard", "soft")):
+            raise ConfigError(
+                f"groups is 1 or more and assignment hard or soft, got {self.groups}, {self.assignment!r}"
+            )
         if self.update == "worst" and self.eta != type(self).eta:
             raise ConfigError("eta is about update=multiplicative; leave it alone with worst")
 
@@ -83,6 +102,8 @@ class Maxmin:
 
     def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy:
         """Step 1, then 2 and 3 until the optimiser's steps are done."""
+        if self.groups is not None:
+            data = by_users(policy, data, run, self.groups, self.assignment, self.reward)
         scorer = data.judge("maxmin")
         scale, stage = self.sampling.scale(policy, data, scorer, run), run.stage("maxmin")
         advantages = Advantages(self.sampling.baseline, rollouts(stage))

@@ -2,13 +2,17 @@
 
 default   a step for the group with the lowest mean reward
 lab       the lab: six objectives as groups, few steps of a high rate
+users     two groups of raters, found in what they prefer; for a model of 1B or more
 paper     Chakraborty et al. 2024: a step for the worst group (a scorer with a reward model of each)
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pluralign.methods.maxmin import Maxmin
 from pluralign.methods.online import Sampling
+from pluralign.methods.rewarding import RewardTraining
 from pluralign.steering.none import NoSteering
 from pluralign.training.optim import Optim
 
@@ -28,6 +32,12 @@ def lab() -> Maxmin:
         optim=Optim(steps=50, lr=5e-3, warmup=2, schedule="constant"),
         steering=NoSteering(shared_where="head", shared_alpha=16.0),
     )
+
+
+def users() -> Maxmin:
+    """No scorer: reward models of the groups (the paper's number of them, two) learn from the raters' comparisons. Whoever
+    has more than two kinds of raters asks for more groups; rates and sizes are ours."""
+    return replace(paper(), groups=2, reward=RewardTraining(kind="bt", trunk="all", epochs=1.0))
 
 
 def paper() -> Maxmin:

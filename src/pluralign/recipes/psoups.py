@@ -1,7 +1,8 @@
 """Recipes of personalised soups: every number set.
 
 default      DPO experts for both ends of every objective, merged in equal shares
-lab          the lab: cDPO experts, poles merged by their weights
+lab          the lab: the regression on scores that CMPO learns from too, on all linear layers, poles merged by weights
+dpo_experts  the lab: cDPO experts on all linear layers, on the widest pair of each record
 lab_replies  the lab: experts that learn from their own replies (RLOO)
 paper        a 7B model: RLOO experts on LoRA of the attention, equal shares (the paper: PPO)
 """
@@ -9,6 +10,7 @@ paper        a 7B model: RLOO experts on LoRA of the attention, equal shares (th
 from __future__ import annotations
 
 from pluralign.losses.dpo import CDPO
+from pluralign.losses.regression import Regression
 from pluralign.methods.online import Sampling
 from pluralign.methods.psoups import Psoups
 from pluralign.steering.poles import PolesSteering
@@ -21,11 +23,23 @@ def default() -> Psoups:
 
 
 def lab() -> Psoups:
-    """Eleven experts (safety has no low end), 40 steps each, as many as the budget of a comparison allows."""
+    """Eleven experts (safety has no low end), 55 steps each. On the lab's validation prompts, seed 0: gain 1.95, utility
+    1.00, fluency .87, KL 2.3. On attention alone, by cDPO on all pairs, 40 steps hardly move (gain .24)."""
     return Psoups(
-        loss=CDPO(beta=0.25, label_smoothing=0.1),
-        optim=Optim(steps=40, lr=4e-3, head_lr=4e-3, warmup=5),
-        steering=PolesSteering(where="attention", rank=8, merge="weighted"),
+        loss=Regression(tau=0.2),
+        optim=Optim(steps=55, lr=4e-3, head_lr=4e-3, warmup=5),
+        steering=PolesSteering(where="all", merge="weighted"),
+    )
+
+
+def dpo_experts() -> Psoups:
+    """Eleven preference-only experts, 70 steps each. On the lab's validation prompts, seed 0: gain 1.54, utility .81,
+    fluency .89, KL 1.6."""
+    return Psoups(
+        loss=CDPO(beta=0.25),
+        pairs="widest",
+        optim=Optim(steps=70, lr=4e-3, head_lr=4e-3, warmup=5),
+        steering=PolesSteering(where="all", merge="weighted"),
     )
 
 

@@ -32,6 +32,7 @@ NOT_METHODS = {
     "searching",
     "token_values",
     "transforms",
+    "user_groups",
     "wording",
 }
 FACTS = ("paper", "feedback", "condition", "models", "passes")
