@@ -31,7 +31,7 @@ from pluralign.steering.front import FrontSteering
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
-SAMPLING = Sampling(prompts_per_step=3, replies_per_prompt=4, max_new_tokens=6, num_reference=16)
+SAMPLING = Sampling(prompts_per_step=3, replies_per_prompt=4, max_new_tokens=6, num_reference=8)
 OPTIM = Optim(steps=6, batch_size=2, lr=1e-2, head_lr=1e-2, warmup=1)
 PROMPTS = [Record(user(text), id=str(n)) for n, text in enumerate(("tell me a joke", "a joke", "please", "now"))]
 FRONT = FrontSteering(where="attention", rank=2)
@@ -51,6 +51,11 @@ def morlhf(loss: Any, **options: Any) -> Morlhf:
     return Morlhf(**{**made, **options})
 
 
+def few(name: str) -> Optim:
+    """Steps until PPO's second rollout; REINFORCE draws one for every step."""
+    return OPTIM if name == "ppo" else dataclasses.replace(OPTIM, steps=3)
+
+
 def state(policy: Policy) -> dict[str, list[float]]:
     return {name: tensor.tolist() for name, tensor in policy.steering_state().items()}
 
@@ -59,7 +64,7 @@ def state(policy: Policy) -> dict[str, list[float]]:
 def test_every_point_has_a_model_and_a_killed_run_ends_alike(name: str, tmp_path: Path) -> None:
     """Killed in the second point's training, after some of its rollouts: what was drawn is not drawn again."""
     judge = made_up.Rule()
-    whole = train(morlhf(LOSSES[name]), tmp_path / "run", judge)
+    whole = train(morlhf(LOSSES[name], optim=few(name)), tmp_path / "run", judge)
     assert whole.steering.points == ((1.0, 0.0), (0.0, 1.0), (0.5, 0.5))  # type: ignore[attr-defined]
     values = [whole.logprobs([user("a joke")], ["nice joke"], [each]).item() for each in (one_hot("kind"), one_hot("brief"), None)]  # fmt: skip
     assert len(set(values)) == 3
@@ -71,7 +76,7 @@ def test_every_point_has_a_model_and_a_killed_run_ends_alike(name: str, tmp_path
         path.unlink()
     assert list((stages / "point-1" / "rollouts").glob("*/scored.jsonl"))
     again = made_up.Rule()
-    resumed = train(morlhf(LOSSES[name]), tmp_path / "run", again, resume=True)
+    resumed = train(morlhf(LOSSES[name], optim=few(name)), tmp_path / "run", again, resume=True)
     assert state(resumed) == state(whole)
     rollouts = len(list((stages / "point-2" / "rollouts").glob("*/scored.jsonl")))
     assert 0 < again.told == rollouts * 12 < judge.told
@@ -93,7 +98,7 @@ def test_ppo_goes_over_a_rollout_as_often_as_it_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_it_learns_what_it_is_asked_to(name: str, tmp_path: Path) -> None:
     """Brevity is easy: the model of brief writes shorter replies than the reference."""
-    how = {"optim": Optim(steps=30, batch_size=4, lr=3e-2, warmup=1), "steering": dataclasses.replace(FRONT, points=((0.0, 1.0),))}  # fmt: skip
+    how = {"optim": Optim(steps=12, batch_size=4, lr=6e-2, warmup=1), "steering": dataclasses.replace(FRONT, points=((0.0, 1.0),))}  # fmt: skip
     train(morlhf(LOSSES[name], sampling=dataclasses.replace(SAMPLING, prompts_per_step=4), **how), tmp_path / "run")
     folder = tmp_path / "run" / "stages" / "point-0" / "rollouts"
     drawn = [json.loads(line) for at in sorted(folder.glob("*")) for line in (at / "sampled.jsonl").read_text().splitlines()[1:]]  # fmt: skip
@@ -102,8 +107,9 @@ def test_it_learns_what_it_is_asked_to(name: str, tmp_path: Path) -> None:
 
 
 def test_a_logical_and_is_not_a_sum(tmp_path: Path) -> None:
-    plain = train(morlhf(PolicyGradient()), tmp_path / "plain")
-    both = train(morlhf(PolicyGradient(), transform=LogSigmoid()), tmp_path / "and")
+    how = {"optim": dataclasses.replace(OPTIM, steps=2), "steering": dataclasses.replace(FRONT, points=((0.5, 0.5),))}
+    plain = train(morlhf(PolicyGradient(), **how), tmp_path / "plain")
+    both = train(morlhf(PolicyGradient(), transform=LogSigmoid(), **how), tmp_path / "and")
     assert state(plain) != state(both)
 
 
