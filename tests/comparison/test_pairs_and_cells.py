@@ -8,10 +8,10 @@ import pytest
 import tiny
 from pluralign.comparison import kept_cells
 from pluralign.comparison.named.clp_summaries import ratio, value
-from pluralign.comparison.named.measures import distinct, radar, win_rate, worst_of_many
-from pluralign.comparison.named.thesis_preference import wins
+from pluralign.comparison.named.measures import distinct, win_picture, win_rate, worst_of_many
 from pluralign.comparison.pairs import difference
 from pluralign.comparison.row import beside, few_weights, its_own, its_point
+from pluralign.comparison.wins import by_wins
 from pluralign.data.condition import from_vector, one_hot
 from pluralign.data.objective import Objective
 from pluralign.data.record import Comparison, Record, Response, user
@@ -80,6 +80,7 @@ def test_win_rates_count_ties_and_swapping_negates() -> None:
     ours, theirs = np.array([1.0, 2, 3, np.nan]), np.array([0.0, 2, 1, 1])
     found = win_rate(ours, theirs, ["a", "a", "b", "b"])
     assert found["win"] == pytest.approx(2 / 3) and found["ties"] == pytest.approx(1 / 3)
+    assert found["wins"] == pytest.approx(2 / 3) and found["losses"] == 0.0
     assert win_rate(theirs, ours, ["a", "a", "b", "b"])["win"] == pytest.approx(-2 / 3)
     assert np.isnan(win_rate(ours[3:], theirs[3:], ["b"])["win"])  # type: ignore[arg-type]
 
@@ -98,14 +99,17 @@ def test_toxicity_is_the_worst_of_many_and_diversity_per_prompt() -> None:
     assert distinct(["x y", "x y", "p q"], ["a", "a", "b"], 1) == pytest.approx((2 / 4 + 2 / 2) / 2)
 
 
-def test_a_radar_plot_is_a_picture() -> None:
-    assert radar({"CMPO": {"kind": 0.5, "long": -0.5, "warm": 0.0}}, ("kind", "long", "warm"))[:4] == b"\x89PNG"
+def test_win_rates_are_drawn_as_a_radar_plot_or_as_bars() -> None:
+    rates = {"CMPO": {name: {"win": 0.5, "interval": [0.25, 0.75]} for name in ("kind", "long", "warm")}}
+    radar, bars = win_picture(rates, ("kind", "long", "warm")), win_picture(rates, ("kind", "long"))
+    assert radar[:4] == bars[:4] == b"\x89PNG" and radar != bars
+    assert bars != win_picture({"CMPO": rates["CMPO"] | {"kind": {"win": 0.0, "interval": [0, 0]}}}, ("kind", "long"))
 
 
 def test_replies_are_rated_by_their_wins() -> None:
     said = (Comparison(0, 1, "first", "kind"), Comparison(1, 2, "tie", "kind"), Comparison(0, 1, "first", "long"))
     record = Record(user("hi"), tuple(map(Response, ("a", "b", "c"))), said)
-    scores = [reply.scores for reply in wins(record, (KIND, SHORT)).responses]
+    scores = [reply.scores for reply in by_wins(record, (KIND, SHORT)).responses]
     # on "long" less is better: the winner is rated at the low end; "c" was never compared on it
     assert scores == [{"kind": 4, "long": 0}, {"kind": 0, "long": 4}, {"kind": 2}]
 

@@ -162,4 +162,5 @@ class Comparison:
 def _identity(job: dict[str, Any]) -> str:
     """What a finished row depends on: its method and feedback; not its title, nor how long it may take."""
     kept = ("method", "settings", "raters", "share", "report", "model", "extremes")
-    return fingerprint({name: job["entry"][name] for name in kept})
+    more = {"by_wins": True} if job["entry"].get("by_wins") else {}
+    return fingerprint({name: job["entry"][name] for name in kept} | more)

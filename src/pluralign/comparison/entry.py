@@ -22,7 +22,8 @@ class Entry:
 
     `raters` and `share`: who judged the lab's pool, and how many of the comparisons there are. `report`: write a whole
     report beside the row. `model`: a base of its own, where it is not the ground's. `extremes`: an objective is asked for
-    as the best score on it and the worst on all others. `error`: why the method could not even be made.
+    as the best score on it and the worst on all others. `by_wins`: replies that people compared but did not rate are
+    rated by their wins. `error`: why the method could not even be made.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Entry:
     report: bool = False
     model: str = ""
     extremes: bool = False
+    by_wins: bool = False
     error: str = ""
 
     @property

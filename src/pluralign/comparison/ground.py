@@ -7,7 +7,7 @@ its exact optimum; and people's own data with a base model and a scorer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -15,7 +15,10 @@ import numpy as np
 
 from pluralign.comparison import kept_cells
 from pluralign.comparison.entry import Entry
+from pluralign.comparison.shown import plain_name
+from pluralign.comparison.wins import by_wins
 from pluralign.data.objective import Objective, names
+from pluralign.data.record import Record, Response
 from pluralign.errors import ConfigError, DataError
 from pluralign.recipes.file_job import Data, TrainOptions, base_model, load_data
 
@@ -117,7 +120,10 @@ class LabGround:
 class FileGround:
     """People's data: rows learn from nine tenths of its prompts and answer the rest, `prompts` of them at most.
 
-    `scorer` judges every reply, of online methods and of the comparison alike; `model` is the base.
+    Rows of the file about one prompt become one record, since methods compare replies of a prompt. `scorer` judges every
+    reply, of online methods and of the comparison alike; `model` is the base. `about_what`: the objectives that data and
+    scorer share; or all of the scorer's, whatever people said of the data, which is prompts and perhaps demonstrations.
+    `weights`: what replies are drawn under, the report's grid or single objectives.
     """
 
     data: str
@@ -131,6 +137,8 @@ class FileGround:
     temperature: float = 1.0
     max_length: int | None = None
     device: str = "cpu"
+    about_what: Literal["shared", "scorer"] = "shared"
+    weights: Literal["grid", "one-hots"] = "grid"
 
     def __post_init__(self) -> None:
         if not self.scorer:
@@ -144,7 +152,7 @@ class FileGround:
     def about(self) -> str:
         """One sentence for the page."""
         return (
-            f"Data {Path(self.data).name}, base {Path(self.model).name}, judge {self.scorer}; at most {self.prompts} "
+            f"Data {Path(self.data).name}, base {Path(self.model).name}, judge {plain_name(self.scorer)}; at most {self.prompts} "
             f"held-out prompts, T = {self.temperature:g}, {self.one_hot_each} replies to each under a one-hot and {self.other_each} under "
             "another weight."
         )
@@ -155,21 +163,32 @@ class FileGround:
         from pluralign.data.split import split
         from pluralign.sampling.pool import without_replies
 
-        found = load_data(self.data, self.reader)
+        records, objectives = self._records()
         parts: dict[str, list[Any]] = {"train": [], "held out": []}
-        for part, record in split(found.records, {"train": 0.9, "held out": 0.1}):  # the same for every seed
+        for part, record in split(records, {"train": 0.9, "held out": 0.1}):  # the same for every seed
             parts[part].append(record)
         if not all(parts.values()):
             raise DataError("too few prompts to hold a tenth of them out; give more data", path=self.data)
-        jsonl.write(folder / JUDGED, parts["held out"], found.objectives)
-        jsonl.write(folder / HELD_OUT, without_replies(parts["held out"])[: self.prompts], found.objectives)
-        jsonl.write(folder / POOL, parts["train"], found.objectives)
+        jsonl.write(folder / JUDGED, parts["held out"], objectives)
+        jsonl.write(folder / HELD_OUT, without_replies(parts["held out"])[: self.prompts], objectives)
+        jsonl.write(folder / POOL, parts["train"], objectives)
+
+    def _records(self) -> tuple[list[Record], tuple[Objective, ...]]:
+        """One record per prompt, and what they are about."""
+        from pluralign.data.join import join
+        from pluralign.recipes.scorer import open_scorer
+
+        found = load_data(self.data, self.reader)
+        records = list(join(found.records))
+        if self.about_what == "shared":
+            return records, found.objectives
+        return [_unjudged(record) for record in records], tuple(open_scorer(self.scorer, self.device).objectives)
 
     def options(self, folder: Path, row: Path, entry: Entry, seed: int) -> TrainOptions:
-        """All of the training part."""
+        """All of the training part, rated by wins where the row asks for it."""
         wanted = names(self._objectives(load_data(folder / HELD_OUT)))
         return TrainOptions(
-            data=folder / POOL,
+            data=_rated_by_wins(folder / POOL, row / "rated.jsonl") if entry.by_wins else folder / POOL,
             model=entry.model or self.model,
             scorer=self.scorer,
             out=row / "run",
@@ -191,8 +210,8 @@ class FileGround:
         return SampledEvaluation(
             records=found.records,
             objectives=objectives,
-            scorer=open_scorer(self.scorer),
-            grid=report_grid(len(objectives)),
+            scorer=open_scorer(self.scorer, self.device),
+            grid=report_grid(len(objectives)) if self.weights == "grid" else np.eye(len(objectives)),
             one_hot_each=self.one_hot_each,
             other_each=self.other_each,
             seed=seed + 1,
@@ -203,11 +222,16 @@ class FileGround:
         """Those of the data that the scorer scores. Raises ConfigError without any."""
         from pluralign.recipes.scorer import open_scorer
 
-        scored = names(open_scorer(self.scorer).objectives)
+        scored = names(open_scorer(self.scorer, self.device).objectives)
+        if not scored:
+            raise ConfigError(
+                f"the scorer {plain_name(self.scorer)} gives no scores to compare by; let a judge rate, or give each of "
+                "its words the scores that it stands for"
+            )
         chosen = tuple(objective for objective in found.objectives if objective.name in scored)
         if not chosen:
             raise ConfigError(
-                f"the scorer scores {', '.join(scored) or 'nothing'}, and the data is about "
+                f"the scorer scores {', '.join(scored)}, and the data is about "
                 f"{', '.join(names(found.objectives))}: nothing in common to compare"
             )
         return chosen
@@ -215,6 +239,22 @@ class FileGround:
     def yardstick(self, base: Sequence[Cell]) -> Yardstick | None:
         """None: nobody knows the optimum."""
         return None
+
+
+def _unjudged(record: Record) -> Record:
+    """The prompt and its replies, without what people said of them."""
+    replies = tuple(Response(reply.text, finished=reply.finished) for reply in record.responses)
+    return replace(record, responses=replies, comparisons=(), rankings=())
+
+
+def _rated_by_wins(pool: Path, rated: Path) -> Path:
+    """`rated`, made from the file `pool` if it is not there yet."""
+    from pluralign.data import jsonl
+
+    if not rated.exists():
+        objectives = jsonl.read_header(pool).objectives
+        jsonl.write(rated, [by_wins(record, objectives) for record in jsonl.read(pool)], objectives)
+    return rated
 
 
 def prepare(ground: Ground, folder: Path, seed: int) -> None:

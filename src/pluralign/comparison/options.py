@@ -55,7 +55,7 @@ class CompareOptions:
     scorer: str | None = None
     """who judges replies: a reward model's folder, module:Class ...; the lab has its own"""
     out_of_domain: Path | None = None
-    """prompts of another kind to answer as well (alt_hh, alt_toxicity)"""
+    """prompts of another kind to answer as well (alt_hh, alt_tldr, alt_toxicity)"""
     device: str = "cpu"
     """of your model: cpu, cuda or cuda:N"""
     prompts: int = 64
@@ -80,8 +80,8 @@ class CompareOptions:
             raise ConfigError("--pool and --split are the lab's; leave them out with --data")
         if self.max_steps is not None and self.max_steps < 1:
             raise ConfigError(f"max_steps must be at least 1, got {self.max_steps}")
-        if self.out_of_domain is not None and self.table not in ("alt_hh", "alt_toxicity"):
-            raise ConfigError(f"--out-of-domain is for alt_hh and alt_toxicity, not for {self.table}")
+        if self.out_of_domain is not None and not self.table.startswith("alt_"):
+            raise ConfigError(f"--out-of-domain is for alt_hh, alt_tldr and alt_toxicity, not for {self.table}")
         if self.methods != "all" and self.table != "methods":
             raise ConfigError(f"the rows of {self.table} are its paper's; leave --methods out")
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from pluralign.comparison.options import CompareOptions
+from pluralign.comparison.shown import plain_command
 
 
 def compare(options: CompareOptions, command: str = "") -> dict[str, Any]:
@@ -13,6 +14,7 @@ def compare(options: CompareOptions, command: str = "") -> dict[str, Any]:
 
     Raises PluralignError of many kinds, each with what to do; what is wrong with one row is told on the page instead.
     """
+    command = plain_command(command)
     if options.table in ("methods", "mechanism_loss"):
         from pluralign.comparison import lab_tables
 

@@ -1,24 +1,29 @@
-"""What the papers' comparisons share: a model fine-tuned on the demonstrations, from which every row starts."""
+"""What the papers' comparisons share: the model that every row starts from, and the page.
+
+Most papers fine-tune a model on the demonstrations first; toxicity starts from the base as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pluralign import settings
 from pluralign.comparison.compare import Comparison, Row
 from pluralign.comparison.entry import Entry, shortened
-from pluralign.comparison.ground import HELD_OUT, JUDGED, POOL, FileGround
+from pluralign.comparison.ground import JUDGED, POOL, FileGround
 from pluralign.comparison.options import CompareOptions
 from pluralign.comparison.row import DONE
+from pluralign.comparison.shown import plain_name
+from pluralign.errors import ConfigError
 from pluralign.recipes.file_job import TrainOptions, load_data, train
-from pluralign.storage import atomic_write, write_json
+from pluralign.storage import atomic_write, read_json, write_json
 
 if TYPE_CHECKING:
-    from pluralign.data.objective import Objective
     from pluralign.data.record import Record
     from pluralign.policy import Policy
 
@@ -27,69 +32,81 @@ NO_NUMBER = "–"
 
 @dataclass(frozen=True)
 class Start:
-    """The division of the data, the fine-tuned model and its folder.
+    """The ground that rows stand on, records with what people said of their replies, and the model that rows start from.
 
-    `train`, `held_out` and `prompts` are files; `sft` is the policy, `model` the plain model that rows start from.
+    `sft`: the fine-tuned policy; None where rows start from the base as it is.
     """
 
-    train: Path
-    held_out: Path
-    prompts: Path
-    sft: Policy
-    model: Path
-
-    def records(self) -> tuple[list[Record], tuple[Objective, ...]]:
-        """Held-out records with what people said of their replies."""
-        found = load_data(self.held_out)
-        return found.records, found.objectives
+    ground: FileGround
+    held_out: Sequence[Record]
+    sft: Policy | None
 
 
-def start(options: CompareOptions, convert: Callable[[Path], None] = lambda path: None) -> Start:
-    """Divide the data, fine-tune the base on the training part, and write the plain model; each once.
+def start(options: CompareOptions, fine_tune: bool = True, **more: Any) -> Start:
+    """Divide the data and fine-tune the base on the training part, each once; `more`: fields of the ground.
 
-    `convert` may rewrite the file of the training part before anything learns from it.
+    Without any demonstration in the data rows start from the base. Raises ConfigError for a folder that holds a start of
+    other data or settings.
     """
-    from pluralign.export.whole import export
     from pluralign.methods.sft import Sft
-    from pluralign.settings import from_json, to_json
 
-    data, scorer = options.needs_data()
+    ground = _ground(options, **more)
     folder = options.work / "start"
+    method = settings.from_json(Sft, shortened(settings.to_json(Sft()), options.max_steps)) if fine_tune else None
+    _same_start(folder / "start.json", [settings.to_json(ground), method and settings.to_json(method)])
     if not (folder / POOL).exists():
-        ground = FileGround(
-            data=str(data), model=options.model, scorer=scorer, reader=options.reader, prompts=options.prompts
-        )
         ground.make_pool(folder, 0)
-        convert(folder / POOL)
-    method = from_json(Sft, shortened(to_json(Sft()), options.max_steps))
+    ground.evaluation(folder, 0)  # a judge that does not fit the data is refused before anything is trained
+    held_out = load_data(folder / JUDGED).records
+    if method is None or not any(record.responses for record in load_data(folder / POOL).records):
+        return Start(ground, held_out, None)
+    sft = _fine_tuned(method, folder, options)
+    return Start(_ground(options, **{**more, "model": str(folder / "model")}), held_out, sft)
+
+
+def _ground(options: CompareOptions, **more: Any) -> FileGround:
+    data, scorer = options.needs_data()
+    first, other = options.replies or (2, 1)
+    how: dict[str, Any] = {
+        "model": options.model,
+        "reader": options.reader,
+        "prompts": options.prompts,
+        "one_hot_each": first,
+        "other_each": other,
+        "max_new_tokens": options.max_new_tokens,
+        "device": options.device,
+    }
+    return FileGround(data=str(data), scorer=scorer, **{**how, **more})
+
+
+def _same_start(path: Path, own: Any) -> None:
+    if not path.exists():
+        write_json(path, own)
+    elif read_json(path) != own:
+        raise ConfigError(
+            f"{path.parent.parent} holds a comparison that started from other data, another model or judge, or a training of "
+            "another length; give the same ones, or another folder (--work)"
+        )
+
+
+def _fine_tuned(method: Any, folder: Path, options: CompareOptions) -> Policy:
+    """The policy, and beside it the plain model that rows start from."""
+    from pluralign.export.whole import export
+
     run = folder / "sft"
     resume = (run / "run.json").exists()
     how = TrainOptions(data=folder / POOL, model=options.model, out=run, device=options.device, resume=resume)
-    sft: Any = train(method, how)
+    sft: Policy = train(method, how)  # type: ignore[assignment]
     if not (folder / "model").exists():
         export(sft, folder / "model", None)
-    return Start(folder / POOL, folder / JUDGED, folder / HELD_OUT, sft, folder / "model")
+    return sft
 
 
-def comparison(options: CompareOptions, begun: Start, entries: Sequence[Entry], **more: Any) -> Comparison:
-    """Rows that start from the fine-tuned model, on the same division."""
-    data, scorer = options.needs_data()
-    first, other = options.replies or (2, 1)
-    ground = FileGround(
-        data=str(data),
-        model=str(begun.model),
-        scorer=scorer,
-        reader=options.reader,
-        prompts=options.prompts,
-        one_hot_each=first,
-        other_each=other,
-        max_new_tokens=options.max_new_tokens,
-        device=options.device,
-        **more,
-    )
+def comparison(options: CompareOptions, begun: Start, entries: Sequence[Entry]) -> Comparison:
+    """Rows that start from the same model, on the same division."""
     return Comparison(
         entries=tuple(entries),
-        ground=ground,
+        ground=begun.ground,
         work=options.work,
         seeds=tuple(range(options.seeds)),
         budget=options.budget,
@@ -113,34 +130,70 @@ def policies(made: Comparison, row: Row, objectives: Sequence[str] = ()) -> list
     return [give_judge(Policy.load(each / "policy", device=made.ground.device)) for each in found]
 
 
-def failures(rows: Sequence[Row]) -> list[str]:
-    """Lines on the rows that are not done."""
-    lost = [f"- {row['title']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] != DONE]
-    return ["Not in the tables:", "", *lost, ""] if lost else []
-
-
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Markdown lines."""
     lines = [heads, ["---"] * len(heads), *rows]
     return ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines] + [""]
 
 
+def number(value: float) -> str:
+    """Three digits behind the point; a dash for NaN."""
+    return f"{value:.3f}" if np.isfinite(value) else NO_NUMBER
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3f}" if np.isfinite(value) else NO_NUMBER
+        return number(value)
     return NO_NUMBER if value is None else str(value).replace("|", "\\|")
 
 
-def written(
-    options: CompareOptions, title: str, command: str, lines: Sequence[str], found: dict[str, Any]
-) -> dict[str, Any]:
-    """Write the page and its numbers; the numbers."""
-    from pluralign.evaluation.rows import plain
+@dataclass(frozen=True)
+class NamedPage:
+    """A paper's page: `about`, what is compared and how it is measured; `lines`, its tables; `found`, their numbers."""
 
-    head = [f"# {title}", "", f"Printed by `{command}`.", ""]
-    if options.max_steps is not None:
-        head += [f"A trial: every training was cut to {options.max_steps} steps, so that the numbers say nothing.", ""]
-    atomic_write(options.page, "\n".join([*head, *lines]).rstrip() + "\n")
-    known: dict[str, Any] = plain(found)
-    write_json(options.work / f"{options.table}.json", known)
-    return known
+    title: str
+    about: str
+    lines: Sequence[str]
+    found: dict[str, Any]
+
+    def write(self, options: CompareOptions, command: str, begun: Start, rows: Sequence[Row]) -> dict[str, Any]:
+        """Write the page, and the numbers beside it in the work folder; the numbers."""
+        from pluralign.evaluation.rows import plain
+
+        head = [f"# {self.title}", "", f"Printed by `{command}`.", "", _ground_told(options, begun), "", self.about, ""]
+        if options.max_steps is not None:
+            head += [f"A trial: every training was cut to {options.max_steps} steps; the numbers say nothing.", ""]
+        lines = [*head, *self.lines, *_costs(rows), *_failures(rows)]
+        atomic_write(options.page, "\n".join(lines).rstrip() + "\n")
+        known: dict[str, Any] = plain(self.found)
+        write_json(options.work / f"{options.table}.json", known)
+        return known
+
+
+def _ground_told(options: CompareOptions, begun: Start) -> str:
+    """What the rows stand on, in a sentence or two."""
+    ground = begun.ground
+    prompts = len(ground.evaluation(options.work / "start", 0).records)
+    tuned = ", fine-tuned on the training part's replies" if begun.sft is not None else ", as it is"
+    seeds = "one seed" if options.seeds == 1 else f"{options.seeds} seeds"
+    return (
+        f"Data {Path(ground.data).name}, of which a tenth of the prompts is held out. Rows start from "
+        f"{plain_name(options.model)}{tuned}. Replies to {prompts} held-out prompts, at most {ground.max_new_tokens} tokens, "
+        f"{'greedy' if ground.temperature == 0 else f'T = {ground.temperature:g}'}; judged by {plain_name(ground.scorer)}; "
+        f"{seeds}."
+    )
+
+
+def _costs(rows: Sequence[Row]) -> list[str]:
+    """How long each finished row was trained."""
+    by: dict[str, list[Row]] = {}
+    for row in done(rows):
+        by.setdefault(row["title"], []).append(row)
+    lines = [[title, " / ".join(f"{row['train_seconds']:.0f}" for row in own)] for title, own in by.items()]
+    told = "CPU seconds of all models that a row needs, with the sampling and scoring in between, of each seed."
+    return ["## Cost of training", "", told, "", *table(["row", "CPU s"], lines)] if lines else []
+
+
+def _failures(rows: Sequence[Row]) -> list[str]:
+    lost = [f"- {row['title']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] != DONE]
+    return ["Not in the tables:", "", *lost, ""] if lost else []
