@@ -1,6 +1,7 @@
 """Attention masks of packed rows, in the form that a model takes.
 
-A token sees the tokens of its own prompt and its own branch that do not come after it. Windows and chunks count by
+A token sees the tokens of its own prompt and its own branch that do not come after it, and itself even where it is
+hidden from others. Windows and chunks count by
 positions, not by places in the packed row. Scaled dot-product attention takes the mask as booleans; the eager attention
 of transformers adds it, and would add booleans as 0 and 1, so it gets 0 and the smallest number; FlexAttention (on
 GPUs) takes the rule itself, and skips the blocks in which nobody sees anything. A model whose layers differ (Gemma,
@@ -68,10 +69,14 @@ def rule(layout: Layout, kind: str, limit: int | None, device: torch.device) -> 
         torch.from_numpy(array).to(device) for array in (layout.prompt, layout.branch, layout.positions)
     )
 
+    hidden = None if layout.hidden is None else torch.from_numpy(layout.hidden).to(device)
+
     def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         asking, asked = position[row, query], position[row, key]
         seen = (prompt[row, query] == prompt[row, key]) & (asked <= asking)
         seen = seen & ((branch[row, key] == 0) | (branch[row, query] == branch[row, key]))
+        if hidden is not None:
+            seen = seen & (~hidden[row, key] | (query == key))
         if limit is not None and kind == SLIDING:
             seen = seen & (asked > asking - limit)
         elif limit is not None and kind == CHUNKED:

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 PADDING = -1
 TOKENS_PER_BATCH = 8192
 
@@ -37,7 +38,8 @@ class Layout:
     ids, positions [B, T]; prompt [B, T]: number of the prompt that a token belongs to (PADDING: to none); branch
     [B, T]: 0 in a prompt, the branch's number in a response; owner [B, T]: a row by whose parameters a token is read.
     places [R, W]: where in the flattened [B T] a row's tokens stand (0 where it has none). `shared`: whether some
-    packed row holds more than one chain, so that attention needs the mask.
+    packed row holds more than one chain, so that attention needs the mask; `hidden` [B, T]: tokens that later ones do
+    not see (None: every token is seen).
     """
 
     ids: Ints
@@ -47,6 +49,12 @@ class Layout:
     owner: Ints
     places: Ints
     shared: bool
+    hidden: Bools | None = None
+
+    @property
+    def masked(self) -> bool:
+        """Whether causal attention alone is not enough."""
+        return self.shared or self.hidden is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +79,24 @@ class _Part:
 
 
 def pack(
-    ids: Ints, starts: Sequence[int], lengths: Sequence[int], keys: Sequence[bytes], linear: float | None
+    ids: Ints,
+    starts: Sequence[int],
+    lengths: Sequence[int],
+    keys: Sequence[bytes],
+    linear: float | None,
+    hidden: Bools | None = None,
 ) -> Layout:
     """The cheapest layout of rows ids [R, W]: of row r, `lengths[r]` tokens are read, the prompt is `starts[r]` long.
 
     Rows share a prompt only where their keys [R] are equal. `linear`: see the module's text; None keeps every row
-    apart, for models that cannot take a mask (equal rows are still read once).
+    apart, for models that cannot take a mask (equal rows are still read once). Tokens `hidden` [R, W] are seen by none
+    that follow; rows that hide other tokens share nothing.
     """
+    if hidden is not None:
+        keys = [key + row.tobytes() for key, row in zip(keys, hidden, strict=True)]
     groups = list(_groups(ids, starts, lengths, keys))
     bins = _apart(groups) if linear is None else _cheapest(groups, linear)
-    return _fill(ids, bins)
+    return _fill(ids, bins, hidden)
 
 
 def _groups(ids: Ints, starts: Sequence[int], lengths: Sequence[int], keys: Sequence[bytes]) -> Iterator[_Part]:
@@ -187,23 +203,26 @@ def _segments(bins: Sequence[Sequence[_Part]]) -> Iterator[_Segment]:
             begin, prompt = column, prompt + 1
 
 
-def _fill(ids: Ints, bins: Sequence[Sequence[_Part]]) -> Layout:
+def _fill(ids: Ints, bins: Sequence[Sequence[_Part]], hidden: Bools | None) -> Layout:
     height, width = len(bins), _width(bins)
     tokens, positions, branches, owner = (np.zeros((height, width), dtype=np.int64) for _ in range(4))
     prompts = np.full((height, width), PADDING, dtype=np.int64)
     places = np.zeros(ids.shape, dtype=np.int64)
+    unseen = np.zeros((height, width), dtype=np.bool_)
     for each in _segments(bins):
         here, there = slice(each.column, each.column + each.length), slice(each.offset, each.offset + each.length)
         tokens[each.line, here] = ids[each.rows[0], there]
         positions[each.line, here] = np.arange(there.start, there.stop)
         branches[each.line, here], prompts[each.line, here] = each.branch, each.prompt
         owner[each.line, here] = each.rows[0]
+        if hidden is not None:
+            unseen[each.line, here] = hidden[each.rows[0], there]
         if each.branch:
             line = each.line * width
             places[each.rows, : each.offset] = line + np.arange(each.begin, each.begin + each.offset)
             places[each.rows, there] = line + np.arange(here.start, here.stop)
     shared = any(len(parts) > 1 or len(parts[0].branches) > 1 for parts in bins)
-    return Layout(tokens, positions, prompts, branches, owner, places, shared)
+    return Layout(tokens, positions, prompts, branches, owner, places, shared, unseen if hidden is not None else None)
 
 
 def batches(lengths: Sequence[int], prompts: Sequence[Hashable] | None = None) -> Iterator[list[int]]:

@@ -27,7 +27,7 @@ from pluralign.data.record import Message
 from pluralign.encoding import Encoder
 from pluralign.errors import ConfigError, ModelError
 from pluralign.layer_states import state_outputs
-from pluralign.losses.outputs import Loss, Metrics, Outputs, sees_states, sees_tokens, total
+from pluralign.losses.outputs import SEEN, Loss, Metrics, Outputs, sees_states, sees_tokens, total
 from pluralign.steering import fused
 from pluralign.steering.contract import Steering, reference_coefficients
 from pluralign.steering.fused import Judged
@@ -179,6 +179,8 @@ class Policy:
 
         The head and the loss in one go (`steering/fused.py`), where the head is known to it.
         """
+        if SEEN in batch.series and not sees_tokens(loss):
+            raise ConfigError(f"{type(loss).__name__} is no loss over tokens, so none can be hidden; set forget to 0")
         if sees_states(loss):
             return total(loss, state_outputs(self, batch, loss.layers), batch.judgements, scale)  # type: ignore[attr-defined]
         if sees_tokens(loss):

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from pluralign.errors import ModelError
 from pluralign.masks import Masks
 from pluralign.packing import Layout, pack
 from pluralign.steering.contract import Steering
@@ -46,13 +47,19 @@ def read(
     input_ids: Int[Tensor, "R T"],
     targets_mask: Bool[Tensor, "R T"],
     coefficients: Float[Tensor, "R C"],
+    hidden: Bool[Tensor, "R T"] | None = None,
 ) -> Float[Tensor, "N d"]:
     """Last hidden states at the N positions that predict a token of targets_mask, row after row (differentiable).
 
     input_ids right-padded; row r is read under coefficients[r]. Of a model whose head is not known (`policy.fused`
-    false), its logits [N, V] instead.
+    false), its logits [N, V] instead. Later tokens do not see `hidden` ones; ModelError where the model takes no mask.
     """
-    layout = layout_of(policy, input_ids, targets_mask, coefficients)
+    if hidden is not None and policy.sharing is None:
+        raise ModelError(
+            f"{type(policy.model).__name__} takes no attention mask of ours, so no token can be hidden from those that "
+            "follow; set forget to 0, or use a model with ordinary attention"
+        )
+    layout = layout_of(policy, input_ids, targets_mask, coefficients, hidden)
     states = run(policy.model, policy.steering, policy.sharing, policy.fused, layout, coefficients)
     rows, columns = targets_mask[:, 1:].nonzero(as_tuple=True)
     places = torch.from_numpy(layout.places).to(rows.device)[rows, columns]
@@ -67,8 +74,8 @@ def run(
     device = coefficients.device
     inputs: dict[str, Any] = {"input_ids": torch.from_numpy(layout.ids).to(device), "use_cache": False}
     kernel: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if layout.shared:
-        assert sharing is not None, "only a model that takes masks is given shared rows"
+    if layout.masked:
+        assert sharing is not None, "only a model that takes masks is given rows that need one"
         masks, config = _recomputable(model, sharing.masks), text_config(model)
         inputs["attention_mask"] = masks.of(layout, config, model.get_input_embeddings().weight)
         inputs["position_ids"] = torch.from_numpy(layout.positions).to(device)
@@ -109,9 +116,11 @@ def _owned(layout: Layout, coefficients: Tensor, columns: list[int]) -> tuple[Te
     return (coefficients, owner) if layout.shared else (coefficients[owner[:, 0]], None)
 
 
-def layout_of(policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor) -> Layout:
+def layout_of(
+    policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficients: Tensor, hidden: Tensor | None = None
+) -> Layout:
     """The layout of right-padded rows input_ids [R, T] whose response tokens are targets_mask [R, T]; coefficients
-    [R, C]. The last token of a response is read by nobody, so it is left out."""
+    [R, C]; hidden [R, T]. The last token of a response is read by nobody, so it is left out."""
     ids, mask = input_ids.cpu().numpy(), targets_mask.cpu().numpy()
     ends = mask.shape[1] - 1 - mask[:, ::-1].argmax(1)
     lengths = np.where(mask.any(1), np.maximum(ends, 1), 1)
@@ -120,4 +129,5 @@ def layout_of(policy: Policy, input_ids: Tensor, targets_mask: Tensor, coefficie
     deciding = coefficients[:, columns].cpu().numpy()
     keys = [row.tobytes() for row in deciding]
     linear = None if policy.sharing is None else policy.sharing.linear
-    return pack(ids, starts.tolist(), lengths.tolist(), keys, linear)
+    unseen = None if hidden is None else hidden.cpu().numpy()
+    return pack(ids, starts.tolist(), lengths.tolist(), keys, linear, unseen)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pluralign.errors import ConfigError
-from pluralign.losses.outputs import TokenOutputs
+from pluralign.losses.outputs import SEEN, TokenOutputs
 from pluralign.sharing import read
 from pluralign.trial import settle
 
@@ -35,7 +35,7 @@ def token_outputs(policy: Policy, batch: Any, with_reference: bool, numbers: int
         series = {name: values.repeat_interleave(num, 0) for name, values in series.items()}
     rows, columns = mask[:, 1:].nonzero(as_tuple=True)
     settle(policy)
-    states = read(policy, ids, mask, coefficients)
+    states = read(policy, ids, mask, coefficients, series[SEEN] == 0 if SEEN in series else None)
     shares = coefficients[rows]
     kept = _kept(policy)
     reference = _reference_logits(policy, batch, num, kept) if with_reference else None

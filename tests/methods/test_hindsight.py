@@ -133,6 +133,8 @@ def test_settings_act_or_raise(tmp_path: Path) -> None:
         {"better": (), "worse": ()},
         {"chains": 0},
         {"alone": 1.5},
+        {"forget": 1.0},
+        {"forget": -0.1},
         {"epochs": -1.0},
     ):
         with pytest.raises(ConfigError):

@@ -15,6 +15,8 @@ from torch import Tensor
 from pluralign.errors import ConfigError
 
 Metrics = dict[str, Tensor]
+SEEN = "seen"
+"""The series [N][tokens] of a group that says whether later tokens see this one (0: hidden from them; else seen)."""
 NOTHING = -1  # the `rejected` of an example that is imitated, not compared
 
 
@@ -158,6 +160,7 @@ def check_positive(loss: str, **values: float) -> None:
 
 __all__ = [
     "NOTHING",
+    "SEEN",
     "Judgements",
     "Loss",
     "Metrics",

@@ -11,7 +11,7 @@ inference x with the positive words. Differs from the paper:
 2. The first feedback is the condition, between two tokens before the dialogue; the second stands inside the response.
 3. A share of the chains has one reply (`alone`), so that a reply is learnt to end where no feedback follows; with
    nothing but those it is conditional fine-tuning.
-4. Past tokens are not masked at random against copying (the paper hides about 15 %), and no general text is mixed in.
+4. Past tokens are hidden in replies alone (`forget`, training/forgetful.py), not in the prompt; no general text is added.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from pluralign.methods.contract import Facts, TrainingData, validation_groups
 from pluralign.policy import Policy
 from pluralign.steering.prompt.words import PromptWords
 from pluralign.training.fit import fit
+from pluralign.training.forgetful import ForgetfulSource
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
-from pluralign.training.source import GroupSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,8 @@ class Hindsight:
     """share of chains with a single reply (paper: 0)"""
     together: int = 3
     """objectives that a chain is about, at most (paper: one notion of better)"""
+    forget: float = 0.15
+    """tokens of a reply that what follows does not see: a share drawn from 0 to this at every step (paper: about .15)"""
     pairs: Literal["random", "widest"] = "random"
     """which pair of a record's replies is shown: any that differ, or those that differ most"""
     unasked: float = 0.1
@@ -73,8 +75,11 @@ class Hindsight:
     def __post_init__(self) -> None:
         if self.epochs is not None and not 0 < self.epochs < float("inf"):
             raise ConfigError(f"epochs must be a finite number above 0 (or None), got {self.epochs}")
-        if min(self.chains, self.together) < 1 or not (0 <= self.alone <= 1 and 0 <= self.unasked <= 1):
-            raise ConfigError("hindsight: chains and together are at least 1, alone and unasked are shares from 0 to 1")
+        shares = (self.alone, self.unasked, self.forget)
+        if min(self.chains, self.together) < 1 or min(shares) < 0 or max(shares) > 1 or self.forget == 1:
+            raise ConfigError(
+                "hindsight: chains and together are at least 1; alone, unasked and forget (below 1) shares"
+            )
         pairs = list(zip(self.better, self.worse, strict=False))
         if not pairs or len(self.better) != len(self.worse) or any(t.count("{}") != 1 for pair in pairs for t in pair):
             raise ConfigError("hindsight: better and worse are equally many templates, each with one {}")
@@ -95,11 +100,11 @@ class Hindsight:
         )
         if not groups:
             raise DataError(
-                "hindsight needs prompts with two replies that differ on an objective; score or compare them"
+                "hindsight needs prompts with two replies that differ on an objective: score or compare them"
             )
         if self.loss.needs_reference:
             policy.keep_reference()
-        source = GroupSource(groups, self.optim.batch_size, run.seed)
+        source = ForgetfulSource(groups, self.optim.batch_size, run.seed, self.forget, policy.encoder)
         steps = self.optim.steps if self.epochs is None else source.steps(self.epochs)
         optim = replace(self.optim, steps=steps)
         fit(policy, source, self.loss, run.stage("hindsight"), optim, validation_groups(held_out))
