@@ -26,8 +26,8 @@ from pluralign.steering.none import NoSteering
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
-SAMPLING = Sampling(prompts_per_step=3, replies_per_prompt=4, max_new_tokens=6, num_reference=16)
-OPTIM = Optim(steps=5, lr=1e-2, warmup=1)
+SAMPLING = Sampling(prompts_per_step=3, replies_per_prompt=4, max_new_tokens=6, num_reference=8)
+OPTIM = Optim(steps=4, lr=1e-2, warmup=1)
 PROMPTS = [Record(user(text), id=str(n)) for n, text in enumerate(("tell me a joke", "a joke", "please", "now"))]
 UNIT = Scale((0.0, 0.0), (1.0, 1.0))
 
@@ -101,7 +101,7 @@ def test_it_ends_and_a_killed_run_ends_alike(options: dict[str, str], tmp_path: 
     folder = tmp_path / "run" / "stages" / "constrained"
     for path in folder.glob("*.*"):
         path.unlink()
-    shutil.rmtree(folder / "rollouts" / "000004")
+    shutil.rmtree(folder / "rollouts" / "000003")
     again = train(constrained(**options), tmp_path / "run", second, resume=True)
     for name, tensor in whole.steering_state().items():
         assert torch.equal(tensor, again.steering_state()[name])
@@ -114,10 +114,10 @@ def test_it_ends_and_a_killed_run_ends_alike(options: dict[str, str], tmp_path: 
 
 def test_a_level_is_led_to_from_below(tmp_path: Path) -> None:
     """Replies get shorter while brevity is short of its level, and its multiplier grows meanwhile."""
-    train(constrained(thresholds="brief:8", optim=Optim(steps=25, lr=3e-2, warmup=1)), tmp_path / "run")
+    train(constrained(thresholds="brief:8", optim=Optim(steps=12, lr=6e-2, warmup=1)), tmp_path / "run")
     told = [json.loads(path.read_text()) for path in sorted((tmp_path / "run").glob("**/multipliers.json"))]
     slack = [each["slack"][0] for each in told]
-    assert np.mean(slack[-5:]) > np.mean(slack[:5]) + 0.3
+    assert np.mean(slack[-4:]) > np.mean(slack[:4]) + 0.3
     assert told[-1]["m"][0] > told[0]["m"][0] > 0
 
 

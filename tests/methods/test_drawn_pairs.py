@@ -28,7 +28,7 @@ from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
 ATTENTION = PluralSteering(where="attention", rank=2)
-OPTIM = Optim(steps=30, batch_size=8, lr=1e-2, head_lr=1e-2, warmup=1)
+OPTIM = Optim(steps=12, batch_size=8, lr=2.5e-2, head_lr=2.5e-2, warmup=1)
 
 
 def train(method: Clp, folder: Path, train: list[Record], validation: list[Record] | None = None) -> Policy:
@@ -96,5 +96,5 @@ def test_validation_chooses_the_checkpoint(tmp_path: Path) -> None:
     method = Clp(learn_from="preferences", optim=OPTIM, steering=ATTENTION)
     train(method, tmp_path / "run", made_up.scored(8), opposite)
     finished = json.loads((tmp_path / "run" / "stages" / "clp" / "finished.json").read_text())["result"]
-    assert finished["best_step"] == 30  # judged at the end
+    assert finished["best_step"] == 12  # judged at the end
     assert finished["validation_loss"] > math.log(2) + 0.05  # and worse than the untrained policy, whose loss is log 2

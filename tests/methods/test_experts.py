@@ -30,7 +30,7 @@ from pluralign.steering.plural import PluralSteering
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
-OPTIM = Optim(steps=12, batch_size=8, lr=1e-2, head_lr=2e-2, warmup=1, weight_decay=0.5)
+OPTIM = Optim(steps=5, batch_size=8, lr=2e-2, head_lr=4e-2, warmup=1, weight_decay=0.5)
 TEXTS = ["good and nice joke", "short", "very very long and funny"]
 EVEN = Weights({"kind": 0.5, "brief": 0.5})
 

@@ -27,7 +27,7 @@ from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
 OBJECTIVES = made_up.OBJECTIVES
-OPTIM = Optim(lr=5e-3, head_lr=2e-2, steps=40, batch_size=8, warmup=5)
+OPTIM = Optim(lr=1e-2, head_lr=4e-2, steps=20, batch_size=8, warmup=3)
 KINDS = ("regression", "classes", "bt")
 
 
