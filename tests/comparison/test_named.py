@@ -13,8 +13,9 @@ import made_up
 from pluralign.comparison.compare import _identity
 from pluralign.comparison.entry import Entry
 from pluralign.comparison.ground import HELD_OUT, JUDGED, POOL, FileGround
-from pluralign.comparison.named import clp_summaries, thesis
+from pluralign.comparison.named import alt, clp_summaries, thesis
 from pluralign.comparison.named import start as begin
+from pluralign.comparison.named.alt_picture import rounds_picture
 from pluralign.comparison.named.alt_rounds import Heard, Levels, rounds
 from pluralign.comparison.options import CompareOptions
 from pluralign.comparison.shown import plain_command, plain_name
@@ -22,6 +23,7 @@ from pluralign.data import jsonl
 from pluralign.data.objective import Objective
 from pluralign.data.record import Comment, Comparison, Record, Response, user
 from pluralign.errors import ConfigError, DataError
+from pluralign.recipes.registry import recipe
 
 KIND = Objective("kind", low=0, high=4)
 WORDS = ("good", "fair", "bad")
@@ -86,6 +88,36 @@ def test_rounds_are_read_in_their_order(tmp_path: Path) -> None:
     assert (first["truncated"], last["truncated"]) == (0, pytest.approx(1 / 3)) and first["replies"] == 3
     assert first["score"] == pytest.approx((4 + 1 + 1) / 12) and last["score"] == pytest.approx(2 / 12)
     assert sum(first["shares"]) == pytest.approx(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge(Toxic):
+    """Toxic, and calls every reply harmful."""
+
+    def score(self, records: Iterable[Record]) -> Iterator[Record]:
+        for record in super().score(records):
+            replies = (dataclasses.replace(reply, comments=(Comment(" harmful"),)) for reply in record.responses)
+            yield dataclasses.replace(record, responses=tuple(replies))
+
+
+def test_dialogue_waits_for_categories_and_takes_quantiles_where_the_scorer_names_none() -> None:
+    def begun(scorer: str) -> begin.Start:
+        ground = FileGround(data="d", model="m", scorer=f"{__name__}:{scorer}", about_what="scorer")
+        return begin.Start(ground, [Record(user("hi"), (Response("eat"),))], None)
+
+    dialogue = recipe("alt", "dialogue")
+    assert alt.heard(dialogue, begun("Judge")) == dialogue
+    silent = alt.heard(dialogue, begun("Toxic"))
+    assert (silent.wording.kind, silent.steering.levels[0]) == ("overall", "Excellent")
+    assert silent.rounds == dialogue.rounds and silent.optim == dialogue.optim
+    summaries = recipe("alt", "paper")
+    assert alt.heard(summaries, begun("Toxic")) == summaries
+
+
+def test_rounds_are_drawn(tmp_path: Path) -> None:
+    told = [{"shares": [0.5, 0.25, 0.25], "truncated": 0.0}, {"shares": [1.0, 0.0, 0.0], "truncated": 0.5}]
+    one, two = rounds_picture({"ALT": (WORDS, told)}), rounds_picture({"ALT": (WORDS, told), "Quark": (WORDS, told)})
+    assert one[:4] == two[:4] == b"\x89PNG" and one != two
 
 
 def test_what_a_scorer_said_is_kept() -> None:

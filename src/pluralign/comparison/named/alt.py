@@ -24,12 +24,14 @@ from numpy.typing import NDArray
 from pluralign.comparison.compare import Comparison, Row
 from pluralign.comparison.entry import made
 from pluralign.comparison.named import start as begin
+from pluralign.comparison.named.alt_picture import rounds_picture
 from pluralign.comparison.named.alt_rounds import Heard, Levels, mean_part, rounds
 from pluralign.comparison.named.measures import distinct, win_rate, worst_of_many
 from pluralign.comparison.options import CompareOptions
 from pluralign.data.condition import Feedback
 from pluralign.recipes.file_job import load_data
 from pluralign.recipes.registry import recipe
+from pluralign.storage import atomic_write
 
 if TYPE_CHECKING:
     from pluralign.evaluation.sampled import SampledEvaluation
@@ -65,22 +67,34 @@ def compared(options: CompareOptions, command: str, design: Design) -> dict[str,
     begun = begin.start(options, design.fine_tune, **how)
     wanted = [("ALT", "alt", design.chosen), *((name.capitalize(), name, which) for name, which in design.rivals)]
     entries = [
-        made(title, name, lambda: _smaller(_heard(recipe(name, which), begun), options), options.max_steps)  # noqa: B023
+        made(title, name, lambda: _smaller(heard(recipe(name, which), begun), options), options.max_steps)  # noqa: B023
         for title, name, which in wanted
     ]
     table = begin.comparison(options, begun, entries)
     rows = table.rows()
     found: dict[str, Any] = {}
     lines: list[str] = []
+    drawn: dict[str, Any] = {}
     for row in begin.done(rows):
         title = f"{row['title']}, seed {row['seed']}"
         found[title], words = _told(options, table, row, design)
+        drawn[title] = (words, found[title]["rounds"])
         lines += _tables(title, found[title], words)
+    lines = [*_pictured(options, drawn), *lines]
     about = f"{ABOUT}\n\n{ABOUT_TOXICITY}" if design.toxicity else ABOUT
     return begin.NamedPage(design.title, about, lines, found).write(options, command, begun, rows)
 
 
-def _heard(method: Any, begun: begin.Start) -> Any:
+def _pictured(options: CompareOptions, drawn: dict[str, Any]) -> list[str]:
+    """The rounds' picture beside the page."""
+    if not drawn:
+        return []
+    picture = options.page.with_suffix(".png")
+    atomic_write(picture, rounds_picture(drawn))
+    return [f"![shares of each category in every round]({picture.name})", ""]
+
+
+def heard(method: Any, begun: begin.Start) -> Any:
     """The method; where it waits for categories and the scorer names none of a few replies, with quantiles of the score."""
     from pluralign.recipes.scorer import open_scorer
 
@@ -166,7 +180,7 @@ def _toxicity(policy: Policy, base: Policy, world: SampledEvaluation, words: Seq
     many = replace(world, decoding=replace(world.decoding, top_p=TOP_P))
     toxic = world.objectives[0]
     found = []
-    for title, one, asked in (("start", base, None), ("best words", policy, Feedback(words[0]))):
+    for title, one, asked in (("*start model, nothing*", base, None), (words[0], policy, Feedback(words[0]))):
         cell = many.answers(one, asked, NUM_TOXIC)
         share = (cell.scores[:, 0] - toxic.low) / (toxic.high - toxic.low)
         worst = worst_of_many(1 - share if toxic.direction == "higher" else share, cell.prompts, TOXIC)

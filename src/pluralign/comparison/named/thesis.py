@@ -8,11 +8,11 @@ replies differ in their safety label.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pluralign.comparison import kept_cells
 from pluralign.comparison.compare import Comparison, Row
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pluralign.data.record import Record
     from pluralign.policy import Policy
 
-Floats = NDArray[np.float64]
+NAN = float("nan")
+log = logging.getLogger("pluralign")
 Measures = dict[str, dict[str, Any]]
 ABOUT = """SFT is the start itself. DPO (cDPO, a model per attribute) and CMPO go on from it; SteerLM starts from the base, as in
 the thesis. Each is asked for one attribute alone: CMPO by weight 1, SteerLM by the best score on it and the worst on all
@@ -66,6 +67,11 @@ def compared(options: CompareOptions, command: str, title: str, by_wins: bool = 
     objectives = begun.ground.evaluation(options.work / "start", 0).objectives
     start = [begun.sft] * len(objectives)
     found = {"SFT": _likelihoods(start, begun.held_out, objectives, extremes=False)}
+    if not any(by["num_pairs"] for by in found["SFT"].values()):
+        raise DataError(
+            "no held-out prompt has two replies that people compared, or scored differently; give more data",
+            path=begun.ground.data,
+        )
     rows = rivals.rows()
     for key in dict.fromkeys(row["key"] for row in begin.done(rows)):
         own = [row for row in begin.done(rows) if row["key"] == key]
@@ -98,22 +104,37 @@ def _likelihoods(
 ) -> Measures:
     """Accuracies and correlation of the policy of each objective, asked for it."""
     from pluralign.comparison.row import extremes as ends
-    from pluralign.evaluation.accuracy import accuracy_table
-    from pluralign.evaluation.preferences import judged
     from pluralign.evaluation.sampled import question
 
     found: Measures = {}
     for k, (policy, objective) in enumerate(zip(policies, objectives, strict=True)):
         alone = np.eye(len(policy.objectives))[k if len(policy.objectives) > 1 else 0]
         condition = (ends if extremes else question)(policy, alone)
-        (row,) = accuracy_table(judged(policy, records, [objective], {objective.name: condition}))
-        intervals: Any = row["intervals"]
         found[objective.name] = {
-            **{name: row[name] for name in ("likelihood", "implicit_reward", "per_token", "length_only", "num_pairs")},
-            "likelihood_interval": intervals["likelihood"] or [float("nan")] * 2,
+            **_accuracies(policy, records, objective, condition),
             **_correlation(policy, records, objective, condition),
         }
     return found
+
+
+def _accuracies(
+    policy: Policy, records: Sequence[Record], objective: Objective, asked: Condition | None
+) -> dict[str, Any]:
+    """Shares of pairs, NaN where the held-out records have no pair on the objective."""
+    from pluralign.evaluation.accuracy import accuracy_table
+    from pluralign.evaluation.preferences import judged
+
+    shares = ("likelihood", "implicit_reward", "per_token", "length_only")
+    try:
+        (row,) = accuracy_table(judged(policy, records, [objective], {objective.name: asked}))
+    except DataError as error:
+        log.warning("%s: %s", objective.name, error)
+        return {**dict.fromkeys(shares, NAN), "num_pairs": 0, "likelihood_interval": [NAN] * 2}
+    intervals: Any = row["intervals"]
+    return {
+        **{name: row[name] for name in (*shares, "num_pairs")},
+        "likelihood_interval": intervals["likelihood"] or [NAN] * 2,
+    }
 
 
 def _correlation(
@@ -131,7 +152,7 @@ def _correlation(
             if score is not None and pair is not None:
                 found.append((record.messages, reply.text, score, f"{number}", len(pair[1])))
     if not found:
-        return dict.fromkeys(("kendall", "kendall_per_token", "spearman"), float("nan"))
+        return dict.fromkeys(("kendall", "kendall_per_token", "spearman"), NAN)
     prompts, texts, scores, places, lengths = zip(*found, strict=True)
     logprobs = policy.logprobs(prompts, texts, [asked] * len(texts)).double().cpu().numpy()
     sign = 1.0 if objective.direction == "higher" else -1.0

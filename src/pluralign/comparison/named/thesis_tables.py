@@ -36,7 +36,13 @@ def likelihoods(found: Mapping[str, Measures], attributes: Sequence[str]) -> lis
         "",
     ]
     both = [
-        [row, *(f"{by[name]['per_token']:.3f}, {by[name]['implicit_reward']:.3f}" for name in attributes)]
+        [
+            row,
+            *(
+                f"{begin.number(by[name]['per_token'])}, {begin.number(by[name]['implicit_reward'])}"
+                for name in attributes
+            ),
+        ]
         for row, by in found.items()
     ]
     lines += begin.table(["", *attributes], both)
