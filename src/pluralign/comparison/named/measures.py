@@ -49,8 +49,8 @@ def _percent(value: float) -> float:
 
 def radar(rates: Rates, axes_names: Sequence[str]) -> bytes:
     """A PNG; `rates` by row and attribute, `win` of each in [−1, 1]."""
-    figure = new_figure(5.8, 5.2)
-    axes: Any = figure.add_subplot(projection="polar")
+    figure = new_figure(7.0, 5.4, layout=None)
+    axes: Any = figure.add_axes((0.22, 0.16, 0.56, 0.73), projection="polar")  # room for names on both sides
     axes.set_theta_zero_location("N")
     axes.set_theta_direction(-1)
     angles = np.linspace(0, 2 * np.pi, len(axes_names), endpoint=False)
@@ -69,7 +69,7 @@ def radar(rates: Rates, axes_names: Sequence[str]) -> bytes:
     axes.set_yticks([25, 50, 75, 100], ["25 %", "50 %", "75 %", ""], fontsize=8, color=GREY)
     axes.grid(color=GREY, alpha=0.3)
     axes.spines["polar"].set_color(GREY)
-    figure.legend(loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    figure.legend(loc="lower center", ncols=4, fontsize=9, frameon=False)
     return png(figure)
 
 
