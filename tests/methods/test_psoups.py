@@ -8,21 +8,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import made_up
 import tiny
-from pluralign.data.condition import Bounds, Weights, one_hot
+from pluralign.data.condition import Bounds, Weights, one_hot, vector
 from pluralign.data.objective import Objective
 from pluralign.data.record import Record, user
 from pluralign.errors import ConditionError, ConfigError, DataError
 from pluralign.losses.dpo import CDPO, DPO
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.online import Sampling
+from pluralign.methods.online import Sampling, weighed
+from pluralign.methods.prompted_poles import drawn_poles
 from pluralign.methods.psoups import Psoups
 from pluralign.policy import Policy
 from pluralign.steering.poles import PolesSteering
+from pluralign.steering.prompt.poles import PromptPoles
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
@@ -180,9 +183,41 @@ def test_experts_that_learn_from_their_own_replies_go_on_where_the_scorer_failed
     assert not torch.allclose(said(whole, LOW), said(whole, one_hot("kind")), atol=1e-3)
 
 
+def test_poles_are_drawn_and_their_rewards_averaged() -> None:
+    """Every size and end comes up, shares are equal, safety is never turned round; (2 − (−1)) / 2 = 1.5 by hand."""
+    objectives = (*made_up.OBJECTIVES, Objective("safe", safety=True))
+    drawn = [drawn_poles(np.random.default_rng(n), objectives, [-1.0, -1.0, 0.0]) for n in range(300)]
+    rows = np.array([vector(each, objectives) for each in drawn])
+    np.testing.assert_allclose(np.abs(rows).sum(1), 1)
+    assert {len(each.values) for each in drawn} == {1, 2, 3} and (rows[:, 2] >= 0).all()
+    assert {tuple(row) for row in np.sign(rows[:, :2]).tolist()} == {(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)}
+    chosen = vector(Weights({"kind": 0.5, "brief": -0.5}), made_up.OBJECTIVES)
+    assert weighed(chosen, np.array([[2.0, -1.0]])).tolist() == [1.5]
+
+
+def test_one_policy_reads_the_poles(tmp_path: Path) -> None:
+    """P-MORL: it answers signed weights and repeats itself from its files, nothing drawn twice."""
+    method = Psoups(
+        expert="replies",
+        sampling=SMALL,
+        optim=dataclasses.replace(OPTIM, steps=2),
+        steering=PromptPoles(high="very {}", low="short {}", shared_rank=2),
+    )
+    scorer = Words(fail_at=4 + 1)  # after the replies of the reference; two prompts a step, each under poles of its own
+    with pytest.raises(ConnectionError):
+        train(method, tmp_path / "run", scorer=scorer)
+    policy = train(method, tmp_path / "run", scorer=scorer, resume=True)
+    assert scorer.asked == 4 + 2 * 2
+    assert not torch.allclose(said(policy, LOW), said(policy, one_hot("kind")), atol=1e-4)
+    assert torch.equal(said(policy, BOTH), said(policy, Weights({"kind": 0.9, "brief": -0.1})))
+    policy.save(tmp_path / "policy")
+    assert torch.equal(said(Policy.load(tmp_path / "policy"), BOTH), said(policy, BOTH))
+
+
 @pytest.mark.parametrize(
     ("method", "error", "says"),
     [
+        (Psoups(steering=PromptPoles()), ConfigError, "set expert to replies"),
         (Psoups(beta=0.5), ConfigError, "leave them alone, or set expert"),
         (Psoups(expert="replies", loss=CDPO()), ConfigError, "set expert to pairs"),
         (Psoups(expert="replies", beta=-1.0), ConfigError, "beta must be"),

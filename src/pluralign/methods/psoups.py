@@ -11,7 +11,8 @@ pole's preferences. 2. Average the parameters of the chosen poles. A weight belo
 4. LoRA products are merged exactly, as the paper's average of parameters is; `steering.average` factors averages A and B
    apart, as its public code does (steering/averaged.py).
 5. `steering.merge` weighted gives poles their weights instead of equal shares.
-6. Replies that are marked as corrupted are bad at both ends (data/conversions/turned.py).
+6. Its baseline P-MORL, one policy that reads the chosen poles, is `steering` PromptPoles (prompted_poles.py; RLOO, not PPO).
+7. Replies that are marked as corrupted are bad at both ends (data/conversions/turned.py).
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ from pluralign.methods.contract import Facts, TrainingData, validation_groups
 from pluralign.methods.experts import Expert, pairs_of, train_apart
 from pluralign.methods.online import Advantages, Array, Sampling, rollouts, view_of_returns
 from pluralign.methods.preparation import Preparation
+from pluralign.methods.prompted_poles import train_prompted
 from pluralign.policy import Policy
 from pluralign.steering.poles import PolesSteering
+from pluralign.steering.prompt.poles import PromptPoles
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 from pluralign.training.source import GroupSource
@@ -62,11 +65,11 @@ class Psoups:
     """replies of a step, baseline, units of the rewards (expert replies)"""
     optim: Optim = field(default_factory=lambda: Optim(steps=120, lr=3e-4, head_lr=3e-3))
     """of every expert (batch_size in pairs)"""
-    steering: PolesSteering = field(default_factory=lambda: PolesSteering(where="attention"))
-    """where the experts differ from the base, and how they are merged"""
+    steering: PolesSteering | PromptPoles = field(default_factory=lambda: PolesSteering(where="attention"))
+    """where the experts differ from the base, and how they are merged; or the poles in the prompt of one policy"""
 
-    def new_steering(self, objectives: Sequence[Objective]) -> PolesSteering:
-        """Two changes per objective."""
+    def new_steering(self, objectives: Sequence[Objective]) -> PolesSteering | PromptPoles:
+        """Two changes per objective, or words for them."""
         return self.steering
 
     def train(self, policy: Policy, data: TrainingData, run: Run) -> Policy:
@@ -75,6 +78,8 @@ class Psoups:
         if policy.bounds == Bounds():
             ends = {o.name: (-1.0, 1.0) for o in data.objectives if not o.safety}
             policy.bounds = Bounds(ends, simplex=False)
+        if isinstance(self.steering, PromptPoles):
+            return train_prompted(policy, data, run, self.sampling, self.beta, self.optim)
         experts = self._from_pairs if self.expert == "pairs" else self._from_replies
         return train_apart(policy, experts(policy, data, run), self.optim, run)
 
@@ -122,6 +127,8 @@ class Psoups:
         """Every setting acts or raises (ConfigError)."""
         if not 0 <= self.beta < float("inf"):
             raise ConfigError(f"beta must be a finite number from 0, got {self.beta}")
+        if self.expert == "pairs" and isinstance(self.steering, PromptPoles):
+            raise ConfigError("poles in the prompt are learnt from replies: set expert to replies, and give a scorer")
         if self.expert == "pairs" and (self.beta, self.sampling) != (0.05, Sampling()):
             raise ConfigError(
                 "beta and sampling are of experts that learn from replies; leave them alone, or set expert"

@@ -4,16 +4,20 @@ default      DPO experts for both ends of every objective, merged in equal share
 lab          the lab: the regression on scores that CMPO learns from too, on all linear layers, poles merged by weights
 dpo_experts  the lab: cDPO experts on all linear layers, on the widest pair of each record
 lab_replies  the lab: experts that learn from their own replies (RLOO)
+prompted     a 7B model: the paper's baseline P-MORL, one policy that reads the poles in its prompt
 paper        a 7B model: RLOO experts on LoRA of the attention, equal shares (the paper: PPO)
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from pluralign.losses.dpo import CDPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.online import Sampling
 from pluralign.methods.psoups import Psoups
 from pluralign.steering.poles import PolesSteering
+from pluralign.steering.prompt.poles import PromptPoles
 from pluralign.training.optim import Optim
 
 
@@ -51,6 +55,15 @@ def lab_replies() -> Psoups:
         sampling=Sampling(prompts_per_step=12, replies_per_prompt=4, max_new_tokens=64, rows=512),
         optim=Optim(steps=25, lr=3e-3, head_lr=3e-3, warmup=2),
         steering=PolesSteering(where="attention", rank=8, merge="weighted"),
+    )
+
+
+def prompted() -> Psoups:
+    """The numbers of `paper`; twice the steps, since one policy learns all poles and their mixtures."""
+    return replace(
+        paper(),
+        optim=Optim(steps=1000, lr=1e-5, head_lr=1e-5, warmup=20),
+        steering=PromptPoles(high="more {}", low="less {}"),
     )
 
 

@@ -24,6 +24,7 @@ NOT_METHODS = {
     "online",
     "plural_start",
     "preparation",
+    "prompted_poles",
     "proximal",
     "rated",
     "rewarding",
