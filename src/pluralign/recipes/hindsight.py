@@ -18,15 +18,18 @@ def default() -> Hindsight:
 
 
 def lab() -> Hindsight:
-    """For the lab's model and words: one objective at a time, the pairs that differ most, short words, more single replies.
-    It moves little there all the same (a gain of .1): which of two replies is better says little about how good it is."""
+    """For the lab's model and words: one objective at a time, the pairs that differ most, one word for the better reply,
+    mostly single replies, and nothing hidden, since these have nothing to copy from. It moves little there all the same:
+    gain .22 on validation prompts, seed 0 (fluency .93, KL .7, 141 CPU seconds), .1 after 400 steps at twice the rate with
+    "more {}". A chain says one thing of a reply, where a rating string says six; this model binds words slowly."""
     return Hindsight(
-        optim=Optim(steps=400, batch_size=32, lr=4e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
+        optim=Optim(steps=700, batch_size=32, lr=2e-3),
         epochs=None,
         together=1,
         pairs="widest",
-        alone=0.7,
-        better=("more {}",),
+        alone=0.9,
+        forget=0.0,
+        better=("{}",),
         worse=("less {}",),
         steering=PromptWords(shared_where=None),
     )
