@@ -2,7 +2,7 @@
 
 default         low-rank heads, frozen trunk, regression on drawn trade-offs
 thesis          the thesis, literally: full heads, LoRA on attention, power set, cDPO, lr 5e-6, base_share "sum"
-online          as the default, stronger and in rounds: the policy answers and a scorer judges (rank 64, τ .12)
+online          as the default, stronger and in rounds: the policy answers and a scorer judges (rank 64, τ .15)
 signs           comparisons only, no reward model: cDPO on the sign of each trade-off
 thesis_scaled   the same data and loss with lr 3e-4, since 5e-6 does not move a small model in 250 steps
 """
@@ -44,18 +44,13 @@ def thesis_scaled() -> Cmpo:
 
 
 def online() -> Cmpo:
-    """Where a scorer can judge new replies: the default, then three rounds of 2,000 replies under drawn weights.
+    """Where a scorer can judge new replies: the default, then two rounds of 3,000 replies under drawn weights.
 
-    Rank 64 and τ = .12: what replies of the base alone cannot teach (rank 16 stays at a gain of 2.15 for any smaller τ).
+    On the lab's validation prompts, seed 0: gain 2.25, utility 1.32, fluency .92, KL 3.0, efficiency .74, 139 CPU seconds.
+    Rank 16 stays at a gain of 2.15 even at τ = .12, and without rounds rank 64 gains 2.14.
     """
-    own = JoinedRounds(
-        num=3,
-        prompts=500,
-        replies=4,
-        optim=Optim(steps=150, lr=3e-4, head_lr=3e-3, weight_decay=0.5),
-        decoding=Decoding(max_new_tokens=128, batch_size=512),
-    )
-    return Cmpo(loss=Regression(tau=0.12), steering=PluralSteering(rank=64), rounds=own)
+    own = JoinedRounds(num=2, prompts=750, replies=4, decoding=Decoding(max_new_tokens=128, batch_size=512))
+    return Cmpo(loss=Regression(tau=0.15), steering=PluralSteering(rank=64), rounds=own)
 
 
 def signs() -> Cmpo:
