@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,7 @@ class Import:
     types_only: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Module:
     """A file of the package: its path below src/pluralign ("data/record.py") and its tree."""
 
@@ -40,8 +40,16 @@ class Module:
         """The first part of the name."""
         return self.name.split(".")[0]
 
-    def imports(self) -> Iterator[Import]:
+    @cached_property
+    def all_imports(self) -> tuple[Import, ...]:
+        """What `imports` gives; a dozen rules ask for it."""
+        return tuple(self._imports())
+
+    def imports(self) -> tuple[Import, ...]:
         """Every import anywhere in the file, inside functions too."""
+        return self.all_imports
+
+    def _imports(self) -> Iterator[Import]:
         for node, types_only in _walk(self.tree, False):
             if isinstance(node, ast.Import):
                 yield from (Import(alias.name, node.lineno, types_only) for alias in node.names)
@@ -58,13 +66,13 @@ def _walk(node: ast.AST, types_only: bool) -> Iterator[tuple[ast.AST, bool]]:
         yield from _walk(child, inside)
 
 
-@lru_cache
+@cache
 def modules() -> tuple[Module, ...]:
     """Every Python file of the package."""
     return tuple(_module(path, SOURCE) for path in sorted(SOURCE.rglob("*.py")))
 
 
-@lru_cache
+@cache
 def files_of_tests() -> tuple[Module, ...]:
     """Every Python file of the tests."""
     return tuple(_module(path, ROOT / "tests") for path in sorted((ROOT / "tests").rglob("*.py")))
@@ -75,6 +83,7 @@ def _module(path: Path, root: Path) -> Module:
     return Module(path.relative_to(root).as_posix(), ast.parse(text, str(path)), text)
 
 
+@cache
 def inside_package() -> dict[str, Module]:
     """The package's modules by dotted name."""
     return {module.name: module for module in modules()}
