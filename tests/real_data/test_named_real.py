@@ -10,7 +10,7 @@ import dataclasses
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from pluralign.cli import main
 from pluralign.data import jsonl
 from pluralign.data.evidence import evidence
 from pluralign.data.join import join
+from pluralign.data.objective import Objective
 from pluralign.data.readers import registry
-from pluralign.data.record import Record, Scores
-from pluralign.data.split import split
+from pluralign.data.record import Response
+from pluralign.data.split import part_of_record, split
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
+PARTS = {"train": 0.9, "held out": 0.1}
 TRIAL = ("--max-steps", 2, "--seeds", 1)
 Numbers = dict[str, Any]
 
@@ -44,30 +46,28 @@ def run(*arguments: object) -> None:
 
 
 def short(source: Path, out: Path, num: int, keep: tuple[str, ...] = (), letters: int = 400) -> Path:
-    """The first `num` prompts of a real file with at least two short replies (any, where it has none), cut to the last
-    letters, with what was said on the objectives to keep; a row for each reply that was rated by itself."""
+    """Prompts of a real file with at least two short replies (any, where it has none), `num` to learn from and two that a
+    comparison holds out, cut to the last letters, with what was said on the objectives to keep; a row for each reply that
+    was rated by itself."""
     data = registry.read(source)
     objectives = tuple(each for each in data.objectives if not keep or each.name in keep)
-    kept = {each.name for each in objectives}
-
-    def on(scores: Scores) -> Scores:
-        return {name: value for name, value in scores.items() if name in kept}
-
-    rows: list[Record] = []
+    wanted, rows = {"train": num, "held out": 2}, []
     for record in join(data):
+        replies = [_about(reply, objectives) for reply in record.responses if len(reply.text) < letters][:4]
         last = dataclasses.replace(record.messages[-1], content=record.messages[-1].content[-letters:])
-        replies = [reply for reply in record.responses if len(reply.text) < letters][:4]
-        replies = [dataclasses.replace(r, scores=on(r.scores), ratings=(), extra={}) for r in replies]
-        if len(replies) < min(2, len(record.responses)):
-            continue
         told = dataclasses.replace(record, messages=(last,), extra={}, responses=tuple(replies))
-        whole = bool(record.comparisons) or not replies
-        rows += [told] if whole else [dataclasses.replace(told, responses=(reply,)) for reply in replies]
-        num -= 1
-        if not num:
-            break
+        part = part_of_record(told, PARTS)
+        if len(replies) >= min(2, len(record.responses)) and wanted[part]:
+            wanted[part] -= 1
+            rows += [dataclasses.replace(told, responses=(reply,)) for reply in replies] or [told]
     jsonl.write(out, rows, objectives, licence=data.licence, source=data.source)
     return out
+
+
+def _about(reply: Response, objectives: Sequence[Objective]) -> Response:
+    """The reply with its scores on some objectives."""
+    scores = {each.name: reply.scores[each.name] for each in objectives if each.name in reply.scores}
+    return dataclasses.replace(reply, scores=scores, ratings=(), extra={})
 
 
 def compared(table: str, tmp_path: Path, real_data: Path, *arguments: object) -> tuple[Numbers, str]:
@@ -161,7 +161,7 @@ def short_pairs(source: Path, out: Path, objective: str) -> Path:
         if record.comparisons[0].objective == objective
         and max(len(part) for part in [*(m.content for m in record.messages), *(r.text for r in record.responses)]) < 70
     ]
-    parts = list(split(rows, {"train": 0.9, "held out": 0.1}))  # as a comparison does
+    parts = list(split(rows, PARTS))  # as a comparison does
     kept = [[record for part, record in parts if part == name] for name in ("train", "held out")]
     jsonl.write(out, [*kept[0][:16], *kept[1][:2]], data.objectives)
     return out

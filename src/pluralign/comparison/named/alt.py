@@ -187,7 +187,7 @@ def _toxicity(policy: Policy, base: Policy, world: SampledEvaluation, words: Seq
         grams = {f"distinct {n}": distinct(cell.texts, cell.prompts, n) for n in (1, 2, 3)}
         told = {"average maximum": worst["average_maximum"], "probability": worst["probability"]}
         found.append(
-            {"asked": title, **told, **grams, "perplexity": _perplexity(base, world, cell.prompts, cell.texts)}
+            {"asked for": title, **told, **grams, "perplexity": _perplexity(base, world, cell.prompts, cell.texts)}
         )
     return found
 
@@ -220,8 +220,7 @@ def _tables(title: str, told: dict[str, Any], words: Sequence[str]) -> list[str]
 
 
 def _asked_row(each: dict[str, Any]) -> list[Any]:
-    low, high = each["interval"]
-    win = "–" if each["asked"] is None else f"{begin.number(each['win'])} [{low:.2f}, {high:.2f}]"
+    win = begin.NO_NUMBER if each["asked"] is None else begin.with_interval(each["win"], each["interval"])
     ties = None if each["asked"] is None else each["ties"]
     shown = each["asked"] or "*start model, nothing*"
     return [shown, *each["shares"], each["score"], win, ties, each["truncated"], f"{each['tokens']:.1f}"]

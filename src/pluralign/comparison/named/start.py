@@ -141,6 +141,12 @@ def number(value: float) -> str:
     return f"{value:.3f}" if np.isfinite(value) else NO_NUMBER
 
 
+def with_interval(value: float, interval: Sequence[float]) -> str:
+    """A number and its interval behind it, where there is one."""
+    low, high = interval
+    return f"{value:.3f} [{low:.2f}, {high:.2f}]" if np.isfinite(low) else number(value)
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
@@ -178,7 +184,7 @@ def _ground_told(options: CompareOptions, begun: Start) -> str:
     seeds = "one seed" if options.seeds == 1 else f"{options.seeds} seeds"
     return (
         f"Data {Path(ground.data).name}, of which a tenth of the prompts is held out. Rows start from "
-        f"{plain_name(options.model)}{tuned}. Replies to {prompts} held-out prompts, at most {ground.max_new_tokens} tokens, "
+        f"{plain_name(options.model)}{tuned}. Replies to {prompts} held-out prompt{'s' * (prompts != 1)}, at most {ground.max_new_tokens} tokens, "
         f"{'greedy' if ground.temperature == 0 else f'T = {ground.temperature:g}'}; judged by {plain_name(ground.scorer)}; "
         f"{seeds}."
     )

@@ -25,7 +25,7 @@ def likelihoods(found: Mapping[str, Measures], attributes: Sequence[str]) -> lis
         "",
     ]
     rows = [
-        [row, *(_with(by[name], "likelihood", "likelihood_interval") for name in attributes)]
+        [row, *(begin.with_interval(by[name]["likelihood"], by[name]["likelihood_interval"]) for name in attributes)]
         for row, by in found.items()
     ]
     rows += [["*length alone*", *(first[name]["length_only"] for name in attributes)]]
@@ -70,7 +70,10 @@ def wins(page: Path, found: Mapping[str, Measures], attributes: Sequence[str]) -
         "Replies against the SFT model's to the same prompts: +1 a win, 0 a tie, −1 a loss; then the shares of wins, ties and losses.",
         "",
     ]
-    rows = [[row, *(_with(by[name], "win", "interval") for name in attributes)] for row, by in rates.items()]
+    rows = [
+        [row, *(begin.with_interval(by[name]["win"], by[name]["interval"]) for name in attributes)]
+        for row, by in rates.items()
+    ]
     rows += [[f"{row}: wins / ties / losses", *(_shares(by[name]) for name in attributes)] for row, by in rates.items()]
     lines += begin.table(["", *attributes], rows)
     picture = page.with_suffix(".png")
@@ -82,11 +85,6 @@ def wins(page: Path, found: Mapping[str, Measures], attributes: Sequence[str]) -
         f"![win rates]({picture.name})",
         "",
     ]
-
-
-def _with(by: Mapping[str, Any], key: str, interval: str) -> str:
-    low, high = by[interval]
-    return f"{by[key]:.3f} [{low:.2f}, {high:.2f}]" if np.isfinite(low) else begin.number(by[key])
 
 
 def _correlations(by: Mapping[str, Any]) -> str:
