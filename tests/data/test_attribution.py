@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from data_strategies import OBJECTIVES, records
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluralign.data import attribution
@@ -122,6 +122,7 @@ def said(draw: st.DrawFn) -> Record:
     )
 
 
+@settings(max_examples=40)
 @given(said())
 def test_forgetting_leaves_nothing_of_one_and_everything_of_the_others(record: Record) -> None:
     rest, found = without(record)
@@ -179,6 +180,7 @@ def test_groups_and_demographics_divide_too() -> None:
     assert [rating.rater for rating in parts[part_of_key(["country", "Ghana"], PARTS)].responses[0].ratings] == [CAT]
 
 
+@settings(max_examples=30)
 @given(st.lists(said(), max_size=4), st.sampled_from(["annotator", "group", "country"]), st.integers(0, 5))
 def test_nobody_is_in_two_parts_and_nothing_is_lost(some: list[Record], by: str, seed: int) -> None:
     counts = Divided()

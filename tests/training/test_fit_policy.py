@@ -80,7 +80,7 @@ def train(folder, trained: Policy, loss=None, optim=SHORT, data=None, resume=Fal
 @pytest.mark.parametrize("name", STEERINGS)
 def test_training_starts_at_the_reference_and_learns_to_obey(tmp_path, name):
     trained = policy(STEERINGS[name]())
-    optim = replace(SHORT, steps=150 if name == "prompt" else 60)
+    optim = replace(SHORT, steps=150) if name == "prompt" else replace(SHORT, lr=1e-2, head_lr=5e-2, steps=24)
     _, lines = train(tmp_path / "run", trained, optim=optim)
     if name != "prompt":  # a prompt with a condition is another prompt, so it does not start at the reference
         assert abs(lines[0]["delta"]) < 1e-4

@@ -110,7 +110,7 @@ def test_every_reader_is_here() -> None:
 
 @pytest.mark.parametrize("name", sorted(SEEDS))
 @given(data=st.data())
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_each_row_is_kept_or_rejected(name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     lines = data.draw(files(name))
     path = laid(tmp_path_factory.mktemp("fuzz"), lines)
@@ -129,7 +129,7 @@ def test_each_row_is_kept_or_rejected(name: str, data: st.DataObject, tmp_path_f
 
 @pytest.mark.parametrize("name", sorted(SEEDS))
 @given(data=st.data())
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_a_first_row_of_anything(name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No reader that is tried on a file of another kind ends with anything but records or a DataError."""
     row = data.draw(
