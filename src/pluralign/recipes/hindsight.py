@@ -19,12 +19,13 @@ def default() -> Hindsight:
 
 def lab() -> Hindsight:
     """For the lab's model and words: one objective at a time, the pairs that differ most, one word for the better reply,
-    mostly single replies, and nothing hidden, since these have nothing to copy from. It moves little there all the same:
-    gain .22 on validation prompts, seed 0 (fluency .93, KL .7, 141 CPU seconds), .1 after 400 steps at twice the rate with
-    "more {}". A chain says one thing of a reply, where a rating string says six; this model binds words slowly."""
+    mostly single replies, and nothing hidden, since these have nothing to copy from. On validation prompts, seed 0: gain
+    .51, utility .19, fluency .92, KL 1.0, 136 CPU seconds; with 700 steps of 32 at half the rate .22, with 400 of 32 and
+    "more {}" .1. A chain says one thing of a reply, where a rating string says six, so that many chains are needed."""
     return Hindsight(
-        optim=Optim(steps=700, batch_size=32, lr=2e-3),
+        optim=Optim(steps=400, batch_size=64, lr=4e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
         epochs=None,
+        chains=16,
         together=1,
         pairs="widest",
         alone=0.9,
