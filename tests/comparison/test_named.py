@@ -128,9 +128,9 @@ def test_what_a_scorer_said_is_kept() -> None:
 
 
 def test_pages_name_no_folder_of_the_machine() -> None:
-    assert plain_name("/data/me/rm") == "rm" == plain_name("~/models/rm") and plain_name("runs/rm") == "runs/rm"
+    assert plain_name("/srv/me/rm") == "rm" == plain_name("~/models/rm") and plain_name("runs/rm") == "runs/rm"
     assert (
-        plain_name("judge:/data/me/judge.json") == "judge:judge.json"
+        plain_name("judge:/srv/me/judge.json") == "judge:judge.json"
         and plain_name("my.module:Class") == "my.module:Class"
     )
     said = plain_command("pluralign compare --data '/a b/c d.jsonl' --work=/tmp/w --model Qwen/Qwen2 --seeds 1")
