@@ -25,7 +25,7 @@ from pluralign.steering.contrastive import ContrastiveSteering
 from pluralign.steering.vectors import VectorSteering
 from pluralign.training.optim import Optim
 
-SHORT = Optim(steps=6, batch_size=4, lr=5e-3, head_lr=5e-3, warmup=1)
+SHORT = Optim(steps=4, batch_size=4, lr=5e-3, head_lr=5e-3, warmup=1)
 RECIPES = [(method, name) for method in api.method_names() for name in api.recipe_names(method)]
 SCORERS = {"reward"}  # no policies: see test_rewarding.py
 SEARCHING = {"bon", "darwin", "opo"}  # train nothing: see test_bon.py, test_darwin.py, test_opo.py

@@ -26,7 +26,7 @@ from pluralign.steering.prompt.levels import PromptLevels
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
-OPTIM = Optim(steps=60, batch_size=8, lr=2e-2, warmup=2)
+OPTIM = Optim(steps=30, batch_size=8, lr=3e-2, warmup=2)
 FEW = dataclasses.replace(OPTIM, steps=4)
 KIND, BRIEF = "kind nice good kind nice", "joke"
 PAIR = (

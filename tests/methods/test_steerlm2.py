@@ -27,7 +27,7 @@ from pluralign.training.batching import collate
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run
 
-OPTIM = Optim(steps=40, batch_size=8, lr=2e-2, warmup=2)
+OPTIM = Optim(steps=20, batch_size=8, lr=4e-2, warmup=1)
 FEW = Optim(steps=4, batch_size=2, lr=1e-2, warmup=0)
 METHOD = Steerlm2(
     attribute_model="none", first_optim=OPTIM, optim=FEW, replies_per_prompt=4, decoding=Decoding(max_new_tokens=12)

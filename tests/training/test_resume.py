@@ -52,6 +52,7 @@ def end(folder: Path, stage: str, step: int, number: signal.Signals, *options: s
     return process.returncode, message
 
 
+@pytest.mark.slow
 def test_killed_in_one_stage_stopped_in_the_next_and_continued(tmp_path, uninterrupted):
     folder = tmp_path / "run"
     code, _ = end(folder, "preferences", 7, signal.SIGKILL)
