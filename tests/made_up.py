@@ -98,6 +98,22 @@ class Rule:
             yield dataclasses.replace(record, responses=tuple(_judged(reply) for reply in record.responses))
 
 
+class Breaking(Rule):
+    """The rule, which breaks down at the record `fails`; `asked` counts the records that it judged."""
+
+    def __init__(self, fails: int = -1) -> None:
+        super().__init__()
+        self.fails, self.asked = fails, 0
+
+    def score(self, records: Iterable[Record]) -> Iterator[Record]:
+        """One record after the other. Raises RuntimeError."""
+        for record in records:
+            if self.asked == self.fails:
+                raise RuntimeError("the judge is gone")
+            self.asked += 1
+            yield from super().score([record])
+
+
 def _judged(reply: Response) -> Response:
     words = reply.text.split()
     kind = min(4, sum(word in ("kind", "nice", "good") for word in words))

@@ -51,22 +51,6 @@ def train(method: Alt, base: Path, folder: Path, records: list[Record], scorer: 
         return method.train(policy, data, run)
 
 
-@dataclass
-class Counting:
-    """The rule, and how many replies it was asked about; it breaks down at the record `fails`."""
-
-    fails: int = -1
-    asked: int = 0
-    objectives = OBJECTIVES
-
-    def score(self, records: Iterable[Record]) -> Iterator[Record]:
-        for record in records:
-            if self.asked == self.fails:
-                raise RuntimeError("the judge is gone")
-            self.asked += 1
-            yield from made_up.Rule().score([record])
-
-
 def test_it_learns_to_earn_the_words_it_is_told(base: Path, tmp_path: Path) -> None:
     """Brief is 8 minus the number of words: asked for the best of it, replies are shorter than for the worst."""
     method = small(
@@ -90,14 +74,14 @@ def test_it_learns_to_earn_the_words_it_is_told(base: Path, tmp_path: Path) -> N
 def test_a_run_that_broke_down_asks_and_draws_nothing_twice(base: Path, tmp_path: Path) -> None:
     records = made_up.scored(8, 4)
     method = small(rounds=replace(DRAWN, num=2, drop=0.5))
-    whole = train(method, base, tmp_path / "whole", records, Counting())
+    whole = train(method, base, tmp_path / "whole", records, made_up.Breaking())
 
-    broken = Counting(fails=17)  # in the second round: each has 3 prompts of 4 replies
+    broken = made_up.Breaking(fails=17)  # in the second round: each has 3 prompts of 4 replies
     with pytest.raises(RuntimeError, match="the judge is gone"):
         train(method, base, tmp_path / "run", records, broken)
     pools = tmp_path / "run" / "stages"
     before = (pools / "pool-2" / "sampled.jsonl").read_bytes()
-    second = Counting()
+    second = made_up.Breaking()
     policy = train(method, base, tmp_path / "run", records, second, resume=True)
     assert broken.asked + second.asked == 24
     assert (pools / "pool-2" / "sampled.jsonl").read_bytes() == before

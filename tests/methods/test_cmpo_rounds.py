@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,31 +42,15 @@ def train(method: Cmpo, base: Path, folder: Path, records: list[Record], scorer:
         return method.train(policy, data, run)
 
 
-@dataclass
-class Breaking:
-    """The rule; it breaks down at the record `fails`."""
-
-    fails: int = -1
-    asked: int = 0
-    objectives = OBJECTIVES
-
-    def score(self, records: Iterable[Record]) -> Iterator[Record]:
-        for record in records:
-            if self.asked == self.fails:
-                raise RuntimeError("the judge is gone")
-            self.asked += 1
-            yield from made_up.Rule().score([record])
-
-
 def test_a_broken_run_goes_on_and_draws_and_asks_nothing_twice(base: Path, tmp_path: Path) -> None:
     records = made_up.scored(8, 4)
-    whole = train(SMALL, base, tmp_path / "whole", records, Breaking())
-    broken = Breaking(fails=17)  # in the second round: each has 3 prompts of 4 replies
+    whole = train(SMALL, base, tmp_path / "whole", records, made_up.Breaking())
+    broken = made_up.Breaking(fails=17)  # in the second round: each has 3 prompts of 4 replies
     with pytest.raises(RuntimeError, match="the judge is gone"):
         train(SMALL, base, tmp_path / "run", records, broken)
     stages = tmp_path / "run" / "stages"
     before = (stages / "pool-2" / "sampled.jsonl").read_bytes()
-    second = Breaking()
+    second = made_up.Breaking()
     policy = train(SMALL, base, tmp_path / "run", records, second, resume=True)
     assert broken.asked + second.asked == 24
     assert (stages / "pool-2" / "sampled.jsonl").read_bytes() == before
