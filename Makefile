@@ -17,10 +17,10 @@ demo: $(STAMP) ## the main job: lab, replies, ratings, training, report (about 3
 	$(BIN)/pluralign demo --overwrite
 
 test: $(STAMP) ## every test but the slow ones
-	$(PYTEST) -n $(JOBS) -m "not slow"
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow"
 
 test-all: $(STAMP) ## every test
-	$(PYTEST) -n $(JOBS)
+	$(PYTEST) -n $(JOBS) --dist worksteal
 
 check: $(STAMP) ## ruff, types and the structural tests
 	$(BIN)/ruff check .

@@ -62,7 +62,7 @@ def stop_after(metrics: Path, lines: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param("stories260k", marks=pytest.mark.slow), "stories_char105"])
 def test_two_objectives_that_conflict(
     real_data: Path, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,7 +53,12 @@ def test_every_table_of_the_folder_is_here(real_data: Path) -> None:
     assert found == {f"{name}.jsonl.gz" for name in FILES}
 
 
-@pytest.mark.parametrize("name", FILES)
+LONG = {"polis/votes"}  # a record for each of 266 684 votes
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in FILES]
+)
 def test_rows_and_replies(real_data: Path, name: str) -> None:
     reader, num_rows, num_replies = FILES[name]
     dataset, tally = opened(real_data, name), Tally()

@@ -133,7 +133,7 @@ def alone(built: Policy) -> list[Completion]:
     return [Engine(built).generate([request])[0] for request in requests(10)]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_replies_do_not_depend_on_who_comes_when(built: Policy, alone: list[Completion], data: st.DataObject) -> None:
     arrivals = data.draw(st.lists(st.integers(0, 30), min_size=10, max_size=10), "arrivals")

@@ -210,13 +210,13 @@ def test_strange_texts_are_answered_or_refused_with_a_reason(server: Served, tex
             answered.content.decode("utf-8")
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(body=st.binary(max_size=300))
 def test_any_bytes(server: Served, body: bytes) -> None:
     assert post(server, body).status_code in REFUSED
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     text=st.text(st.characters(exclude_categories=[]), max_size=40), place=st.sampled_from(["user", "system", "stop"])
 )
@@ -229,7 +229,7 @@ def test_any_text(server: Served, text: str, place: str) -> None:
     assert answered.status_code in (200, 400, 422), answered.text
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     changes=st.dictionaries(
         st.sampled_from([*HELLO, "n", "stop", "stream", "stream_options", "steering", "top_p", "temperature", "logprobs", "top_logprobs", "user"]),

@@ -34,7 +34,7 @@ OPERATIONS = [
     "GET /v1/models/{model}",
     "GET /healthz",
 ]
-EXAMPLES = 25
+EXAMPLES = 12
 STEERING = {"steering": {"weights": {"helpful": 0.5, "funny": 0.5}}}
 
 
