@@ -42,8 +42,8 @@ def test_a_training_that_fills_the_disk_goes_on_when_there_is_room(kilobytes: in
     full, later = run_on_disk(disk, kilobytes, command, [*command, "--resume"])
     refused(full)
     assert not [name for name in full.files if name.startswith("run/policy")]
-    assert ("run/stages/cmpo/checkpoint-00000004/state.json" in full.files) == (kilobytes == 64)
-    assert ("run/stages/cmpo/finished.json" in full.files) == (kilobytes == 120)
+    assert ("run/stages/fit-0/checkpoint-00000004/state.json" in full.files) == (kilobytes == 64)
+    assert ("run/stages/fit-0/finished.json" in full.files) == (kilobytes == 120)
     assert later.code == 0, later.err
     assert {f"run/{name}" for name in POLICY} <= set(later.files)
     steps = [json.loads(line)["step"] for line in later.files["run/metrics.jsonl"].splitlines()]
