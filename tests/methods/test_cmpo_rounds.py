@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import made_up
 from pluralign.data import jsonl
 from pluralign.data.condition import Weights, one_hot
 from pluralign.data.record import Record, Response, user
+from pluralign.errors import ConfigError
 from pluralign.losses.regression import Regression
 from pluralign.methods.cmpo import Cmpo
 from pluralign.methods.contract import TrainingData
@@ -83,7 +85,7 @@ def test_its_own_replies_teach_what_the_data_does_not_show(base: Path, tmp_path:
     method = replace(SMALL, loss=Regression(tau=0.25), optim=optim, rounds=own)
 
     def brief(rounds: int) -> float:
-        chosen = replace(method, rounds=replace(own, num=rounds))
+        chosen = replace(method, rounds=replace(own, num=rounds) if rounds else JoinedRounds())
         policy = train(chosen, base, tmp_path / f"run{rounds}", records, made_up.Rule())
         asked = [Record(user("tell me a joke"))]
         replies = sample(policy, asked, one_hot("brief"), 80, 1, Decoding(max_new_tokens=12))
@@ -97,3 +99,16 @@ def test_the_online_recipe_differs_from_the_default_in_the_rounds_and_what_they_
     online, default = recipes.online(), recipes.default()
     assert online.rounds.num > 0 == default.rounds.num
     assert (online.conversion, online.feedback) == (default.conversion, default.feedback)
+
+
+@pytest.mark.parametrize(
+    "idle", [{"prompts": 5}, {"drop": 0.5}, {"decoding": Decoding(max_new_tokens=8)}, {"optim": OPTIM}]
+)
+def test_settings_of_rounds_that_there_are_none_of_are_refused(idle: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"without rounds {next(iter(idle))} cannot act"):
+        JoinedRounds(**idle)
+    assert JoinedRounds(num=1, **idle).num == 1
+
+
+def test_a_trial_may_shorten_rounds_that_there_are_none_of() -> None:
+    assert JoinedRounds(optim=replace(JoinedRounds().optim, steps=2)).num == 0

@@ -7,7 +7,7 @@ was stopped goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 
 import numpy as np
 
@@ -103,3 +103,15 @@ class JoinedRounds(Rounds):
     """learn from the data's own replies first"""
     optim: Optim = field(default_factory=lambda: Optim(steps=150, lr=3e-4, head_lr=5e-3, weight_decay=0.5))
     """the optimisation of every round, after that of the data"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        idle = () if self.num else tuple(each.name for each in fields(self) if not self._is_default(each))
+        if idle:
+            raise ConfigError(f"without rounds {', '.join(idle)} cannot act: set num above 0, or leave that alone")
+
+    def _is_default(self, each: Field[object]) -> bool:
+        """Whether a setting is as it was born; a trial may shorten the optimisation (`steps`) of rounds there are none of."""
+        value = getattr(self, each.name)
+        born = each.default if each.default_factory is MISSING else each.default_factory()
+        return bool((replace(value, steps=born.steps) if isinstance(born, Optim) else value) == born)
