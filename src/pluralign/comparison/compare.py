@@ -92,14 +92,8 @@ class Comparison:
         return self.budget is not None and row["train_seconds"] > self.budget
 
     def _same_ground(self) -> None:
-        path, own = self.work / "ground.json", settings.to_json(self.ground)
-        if not path.exists():
-            write_json(path, own)
-        elif read_json(path) != own:
-            raise ConfigError(
-                f"{self.work} holds a comparison on other data, another model or judge, or of other sizes; give the "
-                "same ones, or another folder (--work)"
-            )
+        what = "a comparison on other data, another model or judge, or of other sizes"
+        same_as_before(self.work / "ground.json", settings.to_json(self.ground), self.work, what)
 
     def _prepare_grounds(self) -> None:
         for seed in self.seeds:
@@ -159,8 +153,17 @@ class Comparison:
         write_json(folder / "row.json", row)
 
 
+def same_as_before(path: Path, own: Any, work: Path, what: str) -> None:
+    """Keep `own` (JSON) in the file of a work folder. Raises ConfigError where the file says otherwise: `what` it holds."""
+    if not path.exists():
+        write_json(path, own)
+    elif read_json(path) != own:
+        raise ConfigError(f"{work} holds {what}; give the same ones, or another folder (--work)")
+
+
 def _identity(job: dict[str, Any]) -> str:
     """What a finished row depends on: its method and feedback; not its title, nor how long it may take."""
     kept = ("method", "settings", "raters", "share", "report", "model", "extremes")
+    # Named only where it acts, so that rows of before there was such a setting stay done.
     more = {"by_wins": True} if job["entry"].get("by_wins") else {}
     return fingerprint({name: job["entry"][name] for name in kept} | more)

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pluralign import settings
-from pluralign.comparison.compare import Comparison, Row
+from pluralign.comparison.compare import Comparison, Row, same_as_before
 from pluralign.comparison.entry import Entry, shortened
 from pluralign.comparison.ground import JUDGED, POOL, FileGround
 from pluralign.comparison.options import CompareOptions
 from pluralign.comparison.row import DONE
 from pluralign.comparison.shown import plain_name
-from pluralign.errors import ConfigError
 from pluralign.recipes.file_job import TrainOptions, load_data, train
-from pluralign.storage import atomic_write, read_json, write_json
+from pluralign.storage import atomic_write, write_json
 
 if TYPE_CHECKING:
     from pluralign.data.record import Record
@@ -53,7 +52,9 @@ def start(options: CompareOptions, fine_tune: bool = True, **more: Any) -> Start
     ground = _ground(options, **more)
     folder = options.work / "start"
     method = settings.from_json(Sft, shortened(settings.to_json(Sft()), options.max_steps)) if fine_tune else None
-    _same_start(folder / "start.json", [settings.to_json(ground), method and settings.to_json(method)])
+    what = "a comparison that started from other data, another model or judge, or a training of another length"
+    begun_with = [settings.to_json(ground), method and settings.to_json(method)]
+    same_as_before(folder / "start.json", begun_with, options.work, what)
     if not (folder / POOL).exists():
         ground.make_pool(folder, 0)
     ground.evaluation(folder, 0)  # a judge that does not fit the data is refused before anything is trained
@@ -77,16 +78,6 @@ def _ground(options: CompareOptions, **more: Any) -> FileGround:
         "device": options.device,
     }
     return FileGround(data=str(data), scorer=scorer, **{**how, **more})
-
-
-def _same_start(path: Path, own: Any) -> None:
-    if not path.exists():
-        write_json(path, own)
-    elif read_json(path) != own:
-        raise ConfigError(
-            f"{path.parent.parent} holds a comparison that started from other data, another model or judge, or a training of "
-            "another length; give the same ones, or another folder (--work)"
-        )
 
 
 def _fine_tuned(method: Any, folder: Path, options: CompareOptions) -> Policy:
