@@ -46,9 +46,9 @@ def checked_shapes() -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_log_level() -> Iterator[None]:
-    """A command with --quiet silences the package's logger; the next test hears it again."""
-    logger = logging.getLogger("pluralign")
-    before = logger.level
+def logging_restored() -> Iterator[None]:
+    """A command sets the handlers of the whole process, and with --quiet silences us; the next test hears us again."""
+    root, own = logging.getLogger(), logging.getLogger("pluralign")
+    before = root.handlers[:], root.level, own.level
     yield
-    logger.setLevel(before)
+    root.handlers[:], root.level, own.level = before

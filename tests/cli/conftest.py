@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +30,8 @@ class Outcome:
 Command = Callable[..., Outcome]
 
 
-@pytest.fixture(autouse=True)
-def _logging_restored() -> Iterator[None]:
-    """`main` sets the handlers of the whole process."""
-    root, own = logging.getLogger(), logging.getLogger("pluralign")
-    before = root.handlers[:], root.level, own.level
-    yield
-    root.handlers[:], root.level, own.level = before
-
-
 @pytest.fixture
-def pluralign(capsys: pytest.CaptureFixture[str], _logging_restored: None) -> Command:
+def pluralign(capsys: pytest.CaptureFixture[str]) -> Command:
     """Run `pluralign ARGUMENTS` in this process."""
 
     def run(*arguments: object) -> Outcome:

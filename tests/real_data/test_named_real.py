@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +30,6 @@ pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 PARTS = {"train": 0.9, "held out": 0.1}
 TRIAL = ("--max-steps", 2, "--seeds", 1)
 Numbers = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def _logging_restored() -> Iterator[None]:
-    root, own = logging.getLogger(), logging.getLogger("pluralign")
-    before = root.handlers[:], root.level, own.level
-    yield
-    root.handlers[:], root.level, own.level = before
 
 
 def run(*arguments: object) -> None:

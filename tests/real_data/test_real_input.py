@@ -6,12 +6,10 @@ These models are tiny: nothing is claimed about quality, only that it works.
 from __future__ import annotations
 
 import json
-import logging
 import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,6 @@ from pluralign.data.condition import parse
 pytestmark = pytest.mark.real_data
 MODELS = {"stories260k": (128, 300), "stories_char105": (144, 100)}  # max_length, rows
 SIZES = ("--optim.steps", 6, "--optim.batch-size", 6, "--weights-per-step", 2, "--checkpoint-every", 2)
-
-
-@pytest.fixture(autouse=True)
-def _logging_restored() -> Iterator[None]:
-    root, own = logging.getLogger(), logging.getLogger("pluralign")
-    before = root.handlers[:], root.level, own.level
-    yield
-    root.handlers[:], root.level, own.level = before
 
 
 def run(*arguments: object) -> int:

@@ -33,9 +33,8 @@ def by_users(
     """The data with groups of users, "group-1" the largest, as objectives, and a reward model of all of them as scorer.
 
     The policy must be untrained; its lineage tells how many raters each group has, and the share of comparisons that the
-    linear rewards explain. Validation records keep the
-    raters that training knows. Raises DataError where no rater with an id preferred anything, ConfigError for another
-    reward model than bt.
+    linear rewards explain. Validation records keep the raters that training knows. Raises DataError where no rater with an
+    id preferred anything, ConfigError for another reward model than bt.
     """
     if reward.kind != "bt":
         raise ConfigError(f"users only say what they prefer: reward.kind is bt, got {reward.kind}")
