@@ -94,6 +94,17 @@ def test_the_worth_of_a_phrase_is_the_mean_score_of_what_it_is_true_of() -> None
     assert best not in level_words.worth(table, 3)[0]
 
 
+def test_phrases_that_say_everything() -> None:
+    """A model that was always told both never saw one alone; where no phrase has the support, singles remain."""
+    records = [record("a", *[(4, 8)] * 4, *[(0, 2)] * 4, *[(4, 2)] * 2, *[(0, 8)] * 2)]
+    table = level_words.by_scores(records, [KIND, SHORT], 2, rule="even")
+    said, _ = level_words.worth(table, 2, "all")
+    assert said and {len(one) for one in said} == {2}
+    assert (("kind", 0), ("length", 0)) in said
+    assert {len(one) for one in level_words.worth(table, 5, "all")[0]} == {1}
+    assert {len(one) for one in level_words.worth(table, 1, "one")[0]} == {1}
+
+
 def test_many_objectives_are_not_tried_in_all_sets() -> None:
     objectives = [Objective(f"o{n}", low=0, high=4) for n in range(9)]
     rng = np.random.default_rng(0)

@@ -56,6 +56,19 @@ def test_targets_are_rounded_and_what_is_missing_is_left_out() -> None:
     assert "help: 4, toxic: 0" in words(made(form="goals"), Targets({"help": 4.0, "toxic": 0.0}))
 
 
+def test_a_blank_keeps_the_places_of_what_is_not_asked_for() -> None:
+    """Strings of some ratings then have as many words as strings of all."""
+    assert words(made(blank="-"), Targets({"toxic": 8.0})) == "help:-,toxic:4"
+    assert words(made(blank="?", form="tags"), Targets({"help": 0.0})) == "<help: 0> <toxic: ?>"
+    assert "help: any, toxic: 4" in words(made(blank="any", form="goals"), Targets({"toxic": 8.0}))
+    whole = Targets({"help": 4.0, "toxic": 0.0})
+    assert words(made(blank="-"), whole) == words(made(), whole) == "help:4,toxic:0"
+    steering = made(blank="-", unweighted="omitted", seen=("help:4,toxic:1",))
+    assert words(steering, one_hot("help")) == "help:4,toxic:-"
+    steering.learn([Targets({"help": 4.0})])
+    assert steering.seen == ("help:4,toxic:1",)  # what was seen has no blanks
+
+
 def test_weights_in_proportion() -> None:
     """share: 4 λ / max λ, upside down where lower is better."""
     steering = made(rule="share")

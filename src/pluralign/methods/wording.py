@@ -32,7 +32,7 @@ class Wording:
     each: int | None = 2
     """replies drawn per prompt and word, whole ones before truncated ones (ALT: 2); none learns from all"""
     spoken: float = 0.3
-    """chance of every further objective to be spoken of (levels only)"""
+    """chance of every further objective to be spoken of (levels only); 1 tells everything, and trade-offs ask for everything"""
     unasked: float = 0.1
     """share of examples learnt without feedback, which guidance needs (papers: 0)"""
     support: int = 20
@@ -85,7 +85,8 @@ class Wording:
     def _phrases(self, table: Levelled, steering: PhraseSteering) -> tuple[list[str], Array]:
         if self.kind == "comments":
             return _serving(table)
-        said, worth = level_words.worth(table, self.support, self.spoken > 0)
+        together: Literal["one", "some", "all"] = "some" if 0 < self.spoken < 1 else "all" if self.spoken else "one"
+        said, worth = level_words.worth(table, self.support, together)
         if np.isnan(table.scores).all():  # a judge that gives words alone: their order is all there is
             steps = max(steering.num_levels - 1, 1)
             worth = np.array([[1 - one[0][1] / steps] * table.scores.shape[1] for one in said])

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,27 +110,32 @@ def balanced(table: Levelled, each: int | None, rng: np.random.Generator) -> lis
     return found
 
 
-def worth(table: Levelled, support: int, joint: bool = True) -> tuple[list[Said], Array]:
-    """Phrases that stand for trade-offs, and their worth [phrases, K]; each level of each axis alone comes first.
+def worth(table: Levelled, support: int, sizes: Literal["one", "some", "all"] = "some") -> tuple[list[Said], Array]:
+    """Phrases that stand for trade-offs, and their worth [phrases, K].
+
+    `sizes`: of how many axes phrases may speak. one: each level of each axis alone; some: these first, then sets; all:
+    every axis at once, what a model has seen whose every reply was told everything.
 
     The worth is the mean score of the replies that the phrase is true of, drawn to the mean of all as if `support`
-    more replies had it; phrases of several axes (only where `joint`) need `support` replies. Of those only the ones are kept that serve some
+    more replies had it; phrases of several axes need `support` replies. Of those only the ones are kept that serve some
     weights best (of many drawn ones).
     """
     known = table.scores if len(table.replies) else np.zeros((0, table.scores.shape[1]))
     there = ~np.isnan(known)
     overall = np.where(there.any(0), np.nansum(known, axis=0) / np.maximum(there.sum(0), 1), 0.5)
     scores = np.where(np.isnan(known), overall, known)
-    singles = [
-        each for axis in range(len(table.axes)) for each in _phrases(table, (axis,), scores, overall, 1, support)
-    ]
-    most = 1 if not joint else len(table.axes) if len(table.axes) <= _FEW else _MOST_TOGETHER
+    num = len(table.axes)
+    singles = [each for axis in range(num) for each in _phrases(table, (axis,), scores, overall, 1, support)]
+    least = {"one": 2, "some": 2, "all": num}[sizes]
+    most = {"one": 1, "some": num if num <= _FEW else _MOST_TOGETHER, "all": num}[sizes]
     together = [
         each
-        for size in range(2, most + 1)
-        for axes in combinations(range(len(table.axes)), size)
+        for size in range(least, most + 1)
+        for axes in combinations(range(num), size)
         for each in _phrases(table, axes, scores, overall, support, support)
     ]
+    if sizes == "all" and together:
+        singles = []
     said, values = [one for one, _ in singles + together], np.array([value for _, value in singles + together])
     if not said:
         return [], values.reshape(0, len(overall))

@@ -1,6 +1,6 @@
 """Prompt steering by rating levels: "helpfulness:4,toxicity:0,humor:2" before the dialogue (SteerLM, methods.md A9).
 
-Fixed order, whole numbers, no spaces, what is not asked for left out; a 'lower' objective is not turned round. Ratings
+Fixed order, whole numbers, no spaces, what is not asked for left out (or `blank`); a 'lower' objective is not turned round. Ratings
 are asked for as they are (Targets, rounded to levels). A trade-off (Weights) must become ratings that a reply can have:
 objectives conflict, and a model that is asked for a combination it has never seen obeys none of it (methods.md A25).
 
@@ -50,6 +50,8 @@ class PromptLevels(TextSteering):
     """τ, what a vector's log frequency counts (rule seen only), in parts of a rating's range"""
     unweighted: Literal["asked", "omitted"] = "asked"
     """ratings of objectives without weight: asked for like all others, or left out of the string"""
+    blank: str = ""
+    """what stands for a rating that is not asked for, e.g. "-": every string then has the same places (small models bind by place); empty: such an objective is left out"""
     seen: tuple[str, ...] = ()
     """the rating strings that trade-offs choose from, the frequent first; none: those of the training data (at most 512)"""
     counts: tuple[int, ...] = ()
@@ -94,9 +96,12 @@ class PromptLevels(TextSteering):
     def words(self, condition: Condition) -> str:
         """The string of the ratings."""
         assert isinstance(condition, Targets), "translate first"
-        found = self.level_values(condition)
+        levels = self.level_values(condition)
+        found = {
+            name: str(levels.get(name, self.blank)) for name in names(self._objectives) if name in levels or self.blank
+        }
         if self.form == "ratings":
-            return linearise(found)
+            return ",".join(f"{name}:{level}" for name, level in found.items())
         if self.form == "tags":
             return " ".join(f"<{name}: {level}>" for name, level in found.items())
         scores = ", ".join(f"{name}: {level}" for name, level in found.items())
