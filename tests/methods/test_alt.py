@@ -19,8 +19,8 @@ from pluralign.errors import ConfigError, DataError
 from pluralign.losses.conditional import Conditional
 from pluralign.methods.alt import Alt
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.rounds import Rounds
-from pluralign.methods.wording import Wording
+from pluralign.methods.steps.rounds import Rounds
+from pluralign.methods.steps.wording import Wording
 from pluralign.policy import Policy
 from pluralign.recipes import alt as recipes
 from pluralign.sampling.local import Decoding, sample

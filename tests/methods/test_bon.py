@@ -20,7 +20,7 @@ from pluralign.methods.bon import Bon
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.darwin import Darwin
 from pluralign.methods.reward import Reward
-from pluralign.methods.searching import Searching
+from pluralign.methods.steps.searching import Searching
 from pluralign.policy import Policy
 from pluralign.recipes.file_job import TrainOptions, train
 from pluralign.recipes.registry import recipe

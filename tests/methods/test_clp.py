@@ -20,8 +20,8 @@ from pluralign.errors import ConditionError, ConfigError
 from pluralign.losses.policy_gradient import PolicyGradient
 from pluralign.methods.clp import Clp
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.drawn_pairs import DrawnPairs
-from pluralign.methods.online import Sampling
+from pluralign.methods.steps.drawn_pairs import DrawnPairs
+from pluralign.methods.steps.online import Sampling
 from pluralign.policy import Policy
 from pluralign.steering.plural import PluralSteering
 from pluralign.steering.plural_kl import PluralKL

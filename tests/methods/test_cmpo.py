@@ -24,7 +24,7 @@ from pluralign.losses.dpo import CDPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.cmpo import Cmpo
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.rounds import JoinedRounds
+from pluralign.methods.steps.rounds import JoinedRounds
 from pluralign.policy import Policy
 from pluralign.steering.plural import PluralSteering
 from pluralign.training.optim import Optim

@@ -18,7 +18,7 @@ from pluralign.errors import ConfigError
 from pluralign.losses.regression import Regression
 from pluralign.methods.cmpo import Cmpo
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.rounds import JoinedRounds
+from pluralign.methods.steps.rounds import JoinedRounds
 from pluralign.policy import Policy
 from pluralign.recipes import cmpo as recipes
 from pluralign.sampling.local import Decoding, sample

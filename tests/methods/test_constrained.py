@@ -19,8 +19,8 @@ from pluralign.data.record import Record, user
 from pluralign.errors import ConditionError, ConfigError
 from pluralign.methods.constrained import Constrained
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.multipliers import Multipliers, mixed, moved, multipliers
-from pluralign.methods.online import Sampling, Scale
+from pluralign.methods.steps.multipliers import Multipliers, mixed, moved, multipliers
+from pluralign.methods.steps.online import Sampling, Scale
 from pluralign.policy import Policy
 from pluralign.steering.none import NoSteering
 from pluralign.training.optim import Optim

@@ -20,7 +20,7 @@ from pluralign.data.record import Record, Response, user
 from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.dpa import Dpa
-from pluralign.methods.graded import best_in, graded, worth
+from pluralign.methods.steps.graded import best_in, graded, worth
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.steering.prompt.directions import PromptDirections

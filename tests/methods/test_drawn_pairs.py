@@ -20,7 +20,7 @@ from pluralign.losses.dpo import CDPO, DPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.clp import Clp
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.drawn_pairs import DrawnPairs
+from pluralign.methods.steps.drawn_pairs import DrawnPairs
 from pluralign.policy import Policy
 from pluralign.steering.plural import PluralSteering
 from pluralign.steering.prompt.weights import PromptWeights

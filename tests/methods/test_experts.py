@@ -21,9 +21,9 @@ from pluralign.errors import ConfigError, DataError
 from pluralign.losses.dpo import CDPO, DPO
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.dera import Dera
-from pluralign.methods.experts import pairs_of
 from pluralign.methods.mod import Mod
 from pluralign.methods.soups import Soups
+from pluralign.methods.steps.experts import pairs_of
 from pluralign.policy import Policy
 from pluralign.steering.mixture import MixtureSteering
 from pluralign.steering.plural import PluralSteering

@@ -19,9 +19,9 @@ from pluralign.data.record import Comparison, Rater, Record, Response, user
 from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.maxmin import Maxmin, multiplicative
-from pluralign.methods.online import Sampling, column_means
-from pluralign.methods.rewarding import RewardTraining, train_reward
-from pluralign.methods.transforms import LogSigmoid
+from pluralign.methods.steps.online import Sampling, column_means
+from pluralign.methods.steps.rewarding import RewardTraining, train_reward
+from pluralign.methods.steps.transforms import LogSigmoid
 from pluralign.policy import Policy
 from pluralign.steering.none import NoSteering
 from pluralign.training.optim import Optim

@@ -16,9 +16,9 @@ from pluralign.data.record import user
 from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import Method
 from pluralign.methods.dpo import Dpo
-from pluralign.methods.online import Sampling
-from pluralign.methods.rounds import Rounds
 from pluralign.methods.sft import Sft
+from pluralign.methods.steps.online import Sampling
+from pluralign.methods.steps.rounds import Rounds
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.steering.contrastive import ContrastiveSteering

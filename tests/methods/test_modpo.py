@@ -21,9 +21,9 @@ from pluralign.errors import ConditionError, ConfigError, DataError
 from pluralign.losses.dpo import DPO
 from pluralign.losses.modpo import MODPO
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.fronts import default_points
 from pluralign.methods.modpo import Modpo
 from pluralign.methods.soups import Soups
+from pluralign.methods.steps.fronts import default_points
 from pluralign.policy import Policy
 from pluralign.steering.front import FrontSteering
 from pluralign.steering.plural import PluralSteering

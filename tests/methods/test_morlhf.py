@@ -21,11 +21,11 @@ from pluralign.losses.policy_gradient import PolicyGradient
 from pluralign.losses.ppo import PPO
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.morlhf import Morlhf
-from pluralign.methods.online import Sampling
 from pluralign.methods.ppo import Ppo
-from pluralign.methods.proximal import Proximal, adapted
-from pluralign.methods.scalarised import Scalarised
-from pluralign.methods.transforms import LogSigmoid
+from pluralign.methods.steps.online import Sampling
+from pluralign.methods.steps.proximal import Proximal, adapted
+from pluralign.methods.steps.scalarised import Scalarised
+from pluralign.methods.steps.transforms import LogSigmoid
 from pluralign.policy import Policy
 from pluralign.steering.front import FrontSteering
 from pluralign.training.optim import Optim

@@ -21,7 +21,7 @@ from pluralign.data.record import Record, Response, user
 from pluralign.errors import ConfigError, DataError
 from pluralign.losses.outputs import Judgements, Outputs
 from pluralign.losses.policy_gradient import PolicyGradient
-from pluralign.methods.online import (
+from pluralign.methods.steps.online import (
     Advantages,
     Sampling,
     Scale,

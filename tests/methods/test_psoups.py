@@ -20,9 +20,9 @@ from pluralign.data.record import Record, user
 from pluralign.errors import ConditionError, ConfigError, DataError
 from pluralign.losses.dpo import CDPO, DPO
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.online import Sampling, weighed
-from pluralign.methods.prompted_poles import drawn_poles
 from pluralign.methods.psoups import Psoups
+from pluralign.methods.steps.online import Sampling, weighed
+from pluralign.methods.steps.prompted_poles import drawn_poles
 from pluralign.policy import Policy
 from pluralign.steering.poles import PolesSteering
 from pluralign.steering.prompt.poles import PromptPoles

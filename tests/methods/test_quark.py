@@ -17,8 +17,8 @@ from pluralign.errors import ConfigError
 from pluralign.losses.conditional import Conditional
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.quark import Quark
-from pluralign.methods.rounds import Rounds
-from pluralign.methods.wording import Wording
+from pluralign.methods.steps.rounds import Rounds
+from pluralign.methods.steps.wording import Wording
 from pluralign.policy import Policy
 from pluralign.recipes import quark as recipes
 from pluralign.sampling.local import Decoding

@@ -17,7 +17,7 @@ from pluralign.data.record import Record, Response, user
 from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.rad import Rad, relabelled
-from pluralign.methods.rated import partly_unasked
+from pluralign.methods.steps.rated import partly_unasked
 from pluralign.policy import Policy
 from pluralign.steering.prompt.levels import PromptLevels
 from pluralign.training.optim import Optim

@@ -19,7 +19,7 @@ from pluralign.errors import ConfigError, DataError, FormatVersionError, ModelEr
 from pluralign.losses.reward import BradleyTerry
 from pluralign.methods.contract import TrainingData
 from pluralign.methods.reward import Reward
-from pluralign.methods.rewarding import PromptSource, RewardTraining, reward_groups, train_reward
+from pluralign.methods.steps.rewarding import PromptSource, RewardTraining, reward_groups, train_reward
 from pluralign.reward_model import RewardModel
 from pluralign.steering.none import NoSteering
 from pluralign.steering.prompt.weights import PromptWeights

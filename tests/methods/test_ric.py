@@ -17,8 +17,8 @@ from pluralign.data.condition import Targets, Weights, one_hot
 from pluralign.data.record import Record, Response, user
 from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.graded import graded, in_rounds
 from pluralign.methods.ric import Ric
+from pluralign.methods.steps.graded import graded, in_rounds
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.steering.prompt.scores import PromptScores

@@ -17,8 +17,8 @@ from pluralign.data.condition import one_hot
 from pluralign.data.record import Record, user
 from pluralign.errors import ConditionError, ConfigError, DataError, RunError
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.online import Sampling
 from pluralign.methods.rloo import Rloo
+from pluralign.methods.steps.online import Sampling
 from pluralign.policy import Policy
 from pluralign.steering.none import NoSteering
 from pluralign.training.optim import Optim

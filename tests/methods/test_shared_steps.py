@@ -13,8 +13,8 @@ from pluralign.data.record import user
 from pluralign.errors import ConfigError
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.plural_start import plural_start
-from pluralign.methods.preparation import Preparation
+from pluralign.methods.steps.plural_start import plural_start
+from pluralign.methods.steps.preparation import Preparation
 from pluralign.steering.plural import PluralSteering
 from pluralign.training.optim import Optim
 from pluralign.training.run import Run

@@ -17,8 +17,8 @@ from pluralign.data.condition import Condition, Targets, one_hot
 from pluralign.data.record import Rating, Record, Response, user
 from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.rated import learn_levels, on_levels, partly_unasked, rated, wishes
 from pluralign.methods.steerlm import Steerlm
+from pluralign.methods.steps.rated import learn_levels, on_levels, partly_unasked, rated, wishes
 from pluralign.policy import Policy
 from pluralign.sampling.engine import Engine, Request
 from pluralign.sampling.local import Decoding

@@ -10,7 +10,7 @@ import tiny
 from pluralign.data.condition import one_hot
 from pluralign.data.group import Group
 from pluralign.data.record import user
-from pluralign.methods.token_values import gae, predicted, read_tokens, to_go
+from pluralign.methods.steps.token_values import gae, predicted, read_tokens, to_go
 from pluralign.steering.plural import PluralSteering
 
 

@@ -4,7 +4,7 @@
 
 Source: Schulman et al. 2017, arXiv 1707.06347, eq. 7 (methods.md C3). A_t and log π_old come with the reply, a number for
 each token (`Group.series`: advantage, old). At u = 1 the gradient is the policy gradient's. The value function is no
-part of this loss (`methods/proximal.py` says where it is).
+part of this loss (`methods/steps/proximal.py` says where it is).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Source: Abadal Lloret, Dhuliawala, Murugesan, Sachan 2024 (EMNLP; methods.md A14). D ← ∅. For k = 1 .. N: 1. draw
 prompts, and replies of p_{k−1} to them, asked for exemplar feedback f̂ (of the base without feedback at first). 2. Give
 each its feedback f = F(x, y). 3. D ← D ∪ {(x, y, f)}, less what is dropped. 4. Conditional fine-tuning on D.
-Feedback: quantile words of a score, a judge's category, or its comment (`methods/wording.py`). Differs from the paper:
+Feedback: quantile words of a score, a judge's category, or its comment (`methods/steps/wording.py`). Differs from the paper:
 1. Several objectives, each with words of its own; a phrase speaks of some of them ("helpful good, funny bad"), and
    weights ask for the phrase whose replies served them best (`steering/phrases.py`). `wording.kind` "overall" is the paper's.
 2. Exemplars "all" (the default) ask for every category, or for what drawn weights ask for; the paper asks for the best
@@ -29,8 +29,8 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.conditional import Conditional
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.rounds import Rounds
-from pluralign.methods.wording import Wording
+from pluralign.methods.steps.rounds import Rounds
+from pluralign.methods.steps.wording import Wording
 from pluralign.policy import Policy
 from pluralign.steering.prompt.words import PromptWords
 from pluralign.training.fit import fit

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pluralign.methods.contract import Facts
-from pluralign.methods.searching import Searching
+from pluralign.methods.steps.searching import Searching
 from pluralign.steering.search import SearchSteering
 
 

@@ -34,9 +34,9 @@ from pluralign.errors import ConfigError
 from pluralign.losses.dpo import CDPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
-from pluralign.methods.plural_start import plural_start
-from pluralign.methods.preparation import Preparation
-from pluralign.methods.rounds import OFFLINE, JoinedRounds
+from pluralign.methods.steps.plural_start import plural_start
+from pluralign.methods.steps.preparation import Preparation
+from pluralign.methods.steps.rounds import OFFLINE, JoinedRounds
 from pluralign.policy import Policy
 from pluralign.steering.plural import PluralSteering
 from pluralign.training.fit import fit

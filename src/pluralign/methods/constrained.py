@@ -28,8 +28,8 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.policy_gradient import PolicyGradient
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.multipliers import Form, Multipliers, mixed
-from pluralign.methods.online import (
+from pluralign.methods.steps.multipliers import Form, Multipliers, mixed
+from pluralign.methods.steps.online import (
     Array,
     Sampling,
     Scale,

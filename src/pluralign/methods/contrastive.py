@@ -20,7 +20,7 @@ from typing import ClassVar
 from pluralign.data.objective import Objective
 from pluralign.errors import ConfigError
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.experts import Experts
+from pluralign.methods.steps.experts import Experts
 from pluralign.policy import Policy
 from pluralign.steering.contrastive import ContrastiveSteering
 from pluralign.steering.none import NoSteering

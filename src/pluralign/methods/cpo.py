@@ -29,7 +29,7 @@ from pluralign.errors import ConfigError, DataError
 from pluralign.losses.dpo import CDPO, DPO
 from pluralign.losses.sft import SFT
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
-from pluralign.methods.rated import check_share, learn_levels, partly_unasked, rated
+from pluralign.methods.steps.rated import check_share, learn_levels, partly_unasked, rated
 from pluralign.policy import Policy
 from pluralign.steering.prompt.levels import PromptLevels
 from pluralign.training.fit import fit

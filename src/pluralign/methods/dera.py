@@ -18,8 +18,8 @@ from pluralign.errors import ConfigError
 from pluralign.losses.dpo import CDPO, DPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.experts import train_experts
-from pluralign.methods.preparation import Preparation
+from pluralign.methods.steps.experts import train_experts
+from pluralign.methods.steps.preparation import Preparation
 from pluralign.policy import Policy
 from pluralign.steering.mixture import MixtureSteering
 from pluralign.training.optim import Optim

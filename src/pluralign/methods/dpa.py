@@ -30,7 +30,7 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError, DataError
 from pluralign.losses.sft import SFT
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
-from pluralign.methods.graded import best_in, graded, in_rounds
+from pluralign.methods.steps.graded import best_in, graded, in_rounds
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.sampling.pool import rollout

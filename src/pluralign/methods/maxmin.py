@@ -32,7 +32,7 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.policy_gradient import PolicyGradient
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.online import (
+from pluralign.methods.steps.online import (
     Advantages,
     Array,
     Sampling,
@@ -42,8 +42,8 @@ from pluralign.methods.online import (
     weighed,
     weighted_groups,
 )
-from pluralign.methods.rewarding import RewardTraining
-from pluralign.methods.user_groups import by_users
+from pluralign.methods.steps.rewarding import RewardTraining
+from pluralign.methods.steps.user_groups import by_users
 from pluralign.policy import Policy
 from pluralign.sampling.on_policy import log_ratios
 from pluralign.steering.none import NoSteering

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from pluralign.data.objective import Objective
 from pluralign.methods.contract import Facts
-from pluralign.methods.experts import Experts
+from pluralign.methods.steps.experts import Experts
 from pluralign.steering.mixture import MixtureSteering
 
 

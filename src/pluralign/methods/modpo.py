@@ -33,8 +33,8 @@ from pluralign.errors import ConfigError, DataError
 from pluralign.losses.modpo import MODPO
 from pluralign.losses.outputs import check_positive
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
-from pluralign.methods.fronts import equal_start, train_points, with_points
-from pluralign.methods.online import Array, rewards, weighed
+from pluralign.methods.steps.fronts import equal_start, train_points, with_points
+from pluralign.methods.steps.online import Array, rewards, weighed
 from pluralign.policy import Policy
 from pluralign.sampling.on_policy import log_ratios
 from pluralign.sampling.pool import scored

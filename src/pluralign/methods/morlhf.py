@@ -18,9 +18,9 @@ from typing import ClassVar
 
 from pluralign.data.objective import Objective
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.fronts import equal_start, train_points, with_points
-from pluralign.methods.proximal import Proximal
-from pluralign.methods.scalarised import Scalarised
+from pluralign.methods.steps.fronts import equal_start, train_points, with_points
+from pluralign.methods.steps.proximal import Proximal
+from pluralign.methods.steps.scalarised import Scalarised
 from pluralign.policy import Policy
 from pluralign.steering.front import FrontSteering
 from pluralign.training.run import Run

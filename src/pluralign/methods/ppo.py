@@ -1,7 +1,7 @@
 """PPO: proximal policy optimisation of one reward, or of one fixed weighting of several, with a KL to the reference.
 
     L = − Σ_t min( u_t A_t, clip(u_t, 1 ± ε) A_t )                                                       (losses/ppo.py)
-    r_t = −β ρ_t (+ R at the last token),   A = GAE(γ, λ)                                        (methods/proximal.py)
+    r_t = −β ρ_t (+ R at the last token),   A = GAE(γ, λ)                                        (methods/steps/proximal.py)
 
 Source: Schulman et al. 2017, arXiv 1707.06347; for language models Ziegler et al. 2019, arXiv 1909.08593 (methods.md C3).
 1. Draw replies. 2. Score them; reward their tokens. 3. Values and advantages. 4. Several passes of clipped steps. Repeat,
@@ -22,8 +22,8 @@ from pluralign.data.objective import Objective
 from pluralign.errors import ConfigError
 from pluralign.losses.ppo import PPO
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.fronts import with_points
-from pluralign.methods.scalarised import Scalarised
+from pluralign.methods.steps.fronts import with_points
+from pluralign.methods.steps.scalarised import Scalarised
 from pluralign.policy import Policy
 from pluralign.steering.front import FrontSteering
 from pluralign.training.run import Run

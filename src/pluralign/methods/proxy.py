@@ -23,7 +23,7 @@ from pluralign.data.objective import Objective
 from pluralign.encoding import Encoder
 from pluralign.errors import ConfigError
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.experts import Experts
+from pluralign.methods.steps.experts import Experts
 from pluralign.policy import Policy
 from pluralign.steering.contract import Steering
 from pluralign.steering.mixture import MixtureSteering

@@ -33,10 +33,10 @@ from pluralign.losses.dpo import CDPO, DPO
 from pluralign.losses.policy_gradient import PolicyGradient
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
-from pluralign.methods.experts import Expert, pairs_of, train_apart
-from pluralign.methods.online import Advantages, Array, Sampling, rollouts, view_of_returns
-from pluralign.methods.preparation import Preparation
-from pluralign.methods.prompted_poles import train_prompted
+from pluralign.methods.steps.experts import Expert, pairs_of, train_apart
+from pluralign.methods.steps.online import Advantages, Array, Sampling, rollouts, view_of_returns
+from pluralign.methods.steps.preparation import Preparation
+from pluralign.methods.steps.prompted_poles import train_prompted
 from pluralign.policy import Policy
 from pluralign.steering.poles import PolesSteering
 from pluralign.steering.prompt.poles import PromptPoles

@@ -27,8 +27,8 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.conditional import Conditional
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.rounds import Rounds
-from pluralign.methods.wording import Wording
+from pluralign.methods.steps.rounds import Rounds
+from pluralign.methods.steps.wording import Wording
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.steering.phrases import BEST

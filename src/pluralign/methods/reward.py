@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from pluralign.data.objective import Objective
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.rewarding import RewardTraining, on_policy_model, train_reward
+from pluralign.methods.steps.rewarding import RewardTraining, on_policy_model, train_reward
 from pluralign.policy import Policy
 from pluralign.reward_model import RewardModel
 from pluralign.steering.none import NoSteering

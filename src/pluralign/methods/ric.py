@@ -29,7 +29,7 @@ from pluralign.data.objective import Objective, names
 from pluralign.errors import ConfigError, DataError
 from pluralign.losses.sft import SFT
 from pluralign.methods.contract import Facts, TrainingData, validation_groups
-from pluralign.methods.graded import Graded, graded, in_rounds
+from pluralign.methods.steps.graded import Graded, graded, in_rounds
 from pluralign.policy import Policy
 from pluralign.sampling.local import Decoding
 from pluralign.sampling.pool import rollout

@@ -23,7 +23,7 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.policy_gradient import PolicyGradient
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.online import Advantages, Array, Sampling, rollouts, view_of_returns, weighed
+from pluralign.methods.steps.online import Advantages, Array, Sampling, rollouts, view_of_returns, weighed
 from pluralign.policy import Policy
 from pluralign.steering.none import NoSteering
 from pluralign.training.fit import fit

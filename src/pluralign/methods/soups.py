@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from pluralign.data.objective import Objective
 from pluralign.methods.contract import Facts
-from pluralign.methods.experts import Experts
+from pluralign.methods.steps.experts import Experts
 from pluralign.steering.plural import PluralSteering
 
 

@@ -23,7 +23,7 @@ from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.sft import SFT
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.rated import (
+from pluralign.methods.steps.rated import (
     AttributeKind,
     attributes,
     check_attributes,

@@ -29,7 +29,7 @@ from pluralign.errors import ConfigError, DataError
 from pluralign.losses.sft import SFT
 from pluralign.losses.steerlm2 import PosteriorKL
 from pluralign.methods.contract import Facts, TrainingData
-from pluralign.methods.rated import (
+from pluralign.methods.steps.rated import (
     AttributeKind,
     attributes,
     check_attributes,

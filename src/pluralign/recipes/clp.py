@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from pluralign.losses.dpo import CDPO
 from pluralign.methods.clp import Clp
-from pluralign.methods.drawn_pairs import DrawnPairs
-from pluralign.methods.online import Sampling
+from pluralign.methods.steps.drawn_pairs import DrawnPairs
+from pluralign.methods.steps.online import Sampling
 from pluralign.steering.plural import PluralSteering
 from pluralign.steering.prompt.weights import PromptWeights
 from pluralign.training.optim import Optim

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pluralign.losses.dpo import CDPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.cmpo import Cmpo
-from pluralign.methods.rounds import JoinedRounds
+from pluralign.methods.steps.rounds import JoinedRounds
 from pluralign.sampling.local import Decoding
 from pluralign.steering.plural import PluralSteering
 from pluralign.training.optim import Optim

@@ -9,7 +9,7 @@ safe      Dai et al. 2023 (Safe RLHF): the best of one objective (--maximise) wh
 from __future__ import annotations
 
 from pluralign.methods.constrained import Constrained
-from pluralign.methods.online import Sampling
+from pluralign.methods.steps.online import Sampling
 from pluralign.steering.none import NoSteering
 from pluralign.training.optim import Optim
 

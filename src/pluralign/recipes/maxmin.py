@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pluralign.methods.maxmin import Maxmin
-from pluralign.methods.online import Sampling
-from pluralign.methods.rewarding import RewardTraining
+from pluralign.methods.steps.online import Sampling
+from pluralign.methods.steps.rewarding import RewardTraining
 from pluralign.steering.none import NoSteering
 from pluralign.training.optim import Optim
 

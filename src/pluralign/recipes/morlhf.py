@@ -11,8 +11,8 @@ from __future__ import annotations
 from pluralign.losses.policy_gradient import PolicyGradient
 from pluralign.losses.ppo import PPO
 from pluralign.methods.morlhf import Morlhf
-from pluralign.methods.online import Sampling
-from pluralign.methods.proximal import Proximal
+from pluralign.methods.steps.online import Sampling
+from pluralign.methods.steps.proximal import Proximal
 from pluralign.steering.front import FrontSteering
 from pluralign.training.optim import Optim
 

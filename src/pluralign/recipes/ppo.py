@@ -7,9 +7,9 @@ paper     a language model as in public code: rollouts of 512 replies, 4 passes,
 
 from __future__ import annotations
 
-from pluralign.methods.online import Sampling
 from pluralign.methods.ppo import Ppo
-from pluralign.methods.proximal import Proximal
+from pluralign.methods.steps.online import Sampling
+from pluralign.methods.steps.proximal import Proximal
 from pluralign.steering.front import FrontSteering
 from pluralign.training.optim import Optim
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from pluralign.losses.dpo import CDPO
 from pluralign.losses.regression import Regression
-from pluralign.methods.online import Sampling
 from pluralign.methods.psoups import Psoups
+from pluralign.methods.steps.online import Sampling
 from pluralign.steering.poles import PolesSteering
 from pluralign.steering.prompt.poles import PromptPoles
 from pluralign.training.optim import Optim

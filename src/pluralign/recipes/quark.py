@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pluralign.losses.conditional import Conditional
 from pluralign.methods.quark import Quark
-from pluralign.methods.rounds import Rounds
-from pluralign.methods.wording import Wording
+from pluralign.methods.steps.rounds import Rounds
+from pluralign.methods.steps.wording import Wording
 from pluralign.sampling.local import Decoding
 from pluralign.steering.prompt.quantiles import PromptQuantiles
 from pluralign.training.optim import Optim

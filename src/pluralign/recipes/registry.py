@@ -14,34 +14,13 @@ from pluralign.plugins import load_class, module_names
 if TYPE_CHECKING:
     from pluralign.methods.contract import Method
 
-NOT_METHODS = {
-    "contract",
-    "drawn_pairs",
-    "experts",
-    "fronts",
-    "graded",
-    "multipliers",
-    "online",
-    "plural_start",
-    "preparation",
-    "prompted_poles",
-    "proximal",
-    "rated",
-    "rewarding",
-    "rounds",
-    "scalarised",
-    "searching",
-    "token_values",
-    "transforms",
-    "user_groups",
-    "wording",
-}
+NOT_METHODS = {"contract", "steps"}
 FACTS = ("paper", "feedback", "condition", "models", "passes")
 
 
 def method_names() -> list[str]:
     """Ids of the methods, found by file name."""
-    return [name for name in module_names("pluralign.methods") if name not in NOT_METHODS]
+    return [name for name in module_names("pluralign.methods") if name.split(".")[0] not in NOT_METHODS]
 
 
 def method_class(name: str) -> Any:

@@ -8,8 +8,8 @@ paper     a 7B model and one reward: full training, k = 4 as in the paper; rate,
 from __future__ import annotations
 
 from pluralign.lab import objectives
-from pluralign.methods.online import Sampling
 from pluralign.methods.rloo import Rloo
+from pluralign.methods.steps.online import Sampling
 from pluralign.steering.none import NoSteering
 from pluralign.training.optim import Optim
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import log_expit
 
 from pluralign.errors import ConfigError
-from pluralign.methods.online import Array
+from pluralign.methods.steps.online import Array
 
 
 @dataclass(frozen=True)

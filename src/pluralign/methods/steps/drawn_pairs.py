@@ -8,7 +8,7 @@ from pluralign.data.conversions.judgements import judgements
 from pluralign.losses.dpo import CDPO, DPO
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import TrainingData, validation_groups
-from pluralign.methods.preparation import Preparation, Prepared
+from pluralign.methods.steps.preparation import Preparation, Prepared
 from pluralign.policy import Policy
 from pluralign.training.fit import fit
 from pluralign.training.optim import Optim

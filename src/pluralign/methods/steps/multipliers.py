@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit
 
-from pluralign.methods.online import Array
+from pluralign.methods.steps.online import Array
 from pluralign.storage import read_json, write_json
 
 Form = Literal["at_least", "equal", "safe"]

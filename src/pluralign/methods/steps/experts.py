@@ -24,7 +24,7 @@ from pluralign.losses.dpo import CDPO, DPO
 from pluralign.losses.outputs import Loss
 from pluralign.losses.regression import Regression
 from pluralign.methods.contract import TrainingData, validation_groups
-from pluralign.methods.preparation import Preparation
+from pluralign.methods.steps.preparation import Preparation
 from pluralign.policy import Policy
 from pluralign.steering.weighted import WeightedSteering
 from pluralign.training.fit import fit

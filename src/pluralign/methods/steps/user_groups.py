@@ -19,7 +19,7 @@ from pluralign.data.preference_groups import Assignment, Preferred, preference_g
 from pluralign.data.record import Comparison, Record
 from pluralign.errors import ConfigError, DataError
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.rewarding import RewardTraining, train_reward
+from pluralign.methods.steps.rewarding import RewardTraining, train_reward
 from pluralign.policy import Policy
 from pluralign.scorers.linear_reward import Compared, choose_penalty, features
 from pluralign.training.run import Run

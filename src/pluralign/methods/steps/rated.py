@@ -21,7 +21,7 @@ from pluralign.data.record import Record, Response
 from pluralign.errors import ConfigError, DataError
 from pluralign.losses.sft import SFT
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.rewarding import RewardTraining, Trunk, train_reward
+from pluralign.methods.steps.rewarding import RewardTraining, Trunk, train_reward
 from pluralign.policy import Policy
 from pluralign.reward_model import RewardModel
 from pluralign.steering.prompt.levels import PromptLevels

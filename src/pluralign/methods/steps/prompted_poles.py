@@ -16,7 +16,7 @@ from pluralign.data.objective import Objective
 from pluralign.data.record import Record
 from pluralign.losses.policy_gradient import PolicyGradient
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.online import Advantages, Array, Sampling, rollouts, view_of_returns, weighed
+from pluralign.methods.steps.online import Advantages, Array, Sampling, rollouts, view_of_returns, weighed
 from pluralign.policy import Policy
 from pluralign.training.fit import fit
 from pluralign.training.optim import Optim

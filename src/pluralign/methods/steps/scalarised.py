@@ -16,9 +16,9 @@ from pluralign.errors import ConfigError
 from pluralign.losses.policy_gradient import PolicyGradient
 from pluralign.losses.ppo import PPO
 from pluralign.methods.contract import TrainingData
-from pluralign.methods.online import Advantages, Array, Sampling, Scale, rollouts, view_of_returns, weighed
-from pluralign.methods.proximal import Proximal, Rollouts, Tokens
-from pluralign.methods.transforms import LogSigmoid
+from pluralign.methods.steps.online import Advantages, Array, Sampling, Scale, rollouts, view_of_returns, weighed
+from pluralign.methods.steps.proximal import Proximal, Rollouts, Tokens
+from pluralign.methods.steps.transforms import LogSigmoid
 from pluralign.policy import Policy
 from pluralign.training.fit import fit
 from pluralign.training.optim import Optim

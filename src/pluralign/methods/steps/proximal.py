@@ -23,8 +23,8 @@ from pluralign.data.group import Group, Text
 from pluralign.data.record import Record
 from pluralign.errors import ConfigError
 from pluralign.losses.ppo import ADVANTAGE, LOG_RATIO, OLD
-from pluralign.methods.online import Array, Scale, normalised, rewards
-from pluralign.methods.token_values import Owners, TokensRead, gae, predicted, read_tokens, to_go
+from pluralign.methods.steps.online import Array, Scale, normalised, rewards
+from pluralign.methods.steps.token_values import Owners, TokensRead, gae, predicted, read_tokens, to_go
 from pluralign.policy import Policy
 from pluralign.sampling.on_policy import OnPolicySource
 from pluralign.storage import read_json, write_json

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pluralign.data.group import Group
 from pluralign.logprobs import trunk
-from pluralign.methods.online import Array
+from pluralign.methods.steps.online import Array
 from pluralign.policy import Policy
 from pluralign.token_outputs import token_outputs
 from pluralign.training.batching import Collator
