@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pluralign.annotation.keys import Decoder
+from pluralign.annotation.keys import Decoder, keyboard
 from pluralign.annotation.questions import Plan
 from pluralign.annotation.screen import Screen
 from pluralign.annotation.session import Key, Session, State
@@ -112,3 +116,33 @@ def test_typing_redraws_one_line_and_shows_its_end() -> None:
     last = shown.rpartition("\r\x1b[K> ")[2]
     assert last.endswith("9")
     assert 8 <= len(last) <= 17
+
+
+def test_a_signal_that_another_thread_takes_is_noticed_at_once() -> None:
+    """The kernel gives it to whatever thread is at hand; here the main one refuses it. A key ends the wait in any case."""
+    reading, writing = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    def other() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        time.sleep(0.3)  # the main thread waits for a key by now
+        os.kill(os.getpid(), signal.SIGCONT)
+        noticed.append(typed.wait(10))
+        os.write(writing, b"q")
+
+    typed, noticed = threading.Event(), []
+    with keyboard(reading, lambda sequence: None) as keys:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCONT})
+        thread = threading.Thread(target=other)
+        thread.start()
+        try:
+            first = next(keys)
+            typed.set()
+            assert first == Key("redraw")
+            assert next(keys) == Key("char", "q")
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            thread.join()
+    assert noticed == [True], "the signal was seen with the next key only"
+    os.close(reading)
+    os.close(writing)

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = "import sys, pathlib; from pluralign.comparison.processes import run_all; list(run_all([pathlib.Path(sys.argv[1])], 1))"
+# Whoever runs the tests in the background may have them ignore Ctrl-C.
+SCRIPT = (
+    "import signal, sys, pathlib; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from pluralign.comparison.processes import run_all; list(run_all([pathlib.Path(sys.argv[1])], 1))"
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -76,21 +76,29 @@ class Decoder:
 
 
 class _Signals:
-    """While entered: signals are taken between two keys, so that an answer is never interrupted half-way."""
+    """While entered: signals are taken between two keys, so that an answer is never interrupted half-way.
+
+    The pipe is the interpreter's wake-up descriptor: a signal may reach another thread of the process (those of a
+    library for matrices), and then nothing but the pipe ends the main thread's wait.
+    """
 
     def __init__(self, on_continue: Callable[[], object]) -> None:
         self.pipe = os.pipe()
         self.caught: list[int] = []
         self._on_continue = on_continue
         self._before: dict[int, Any] = {}
+        self._woken = -1
 
     def __enter__(self) -> _Signals:
         os.set_blocking(self.pipe[1], False)
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._catch) for number in (*_ENDING, *_REDRAWING)}
+            self._woken = signal.set_wakeup_fd(self.pipe[1], warn_on_full_buffer=False)
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._before:
+            signal.set_wakeup_fd(self._woken)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         for end in self.pipe:
@@ -98,8 +106,6 @@ class _Signals:
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self.caught.append(number)
-        with contextlib.suppress(BlockingIOError):
-            os.write(self.pipe[1], b".")
 
     def keys(self) -> list[Key]:
         """What the caught signals mean: KeyboardInterrupt, SystemExit (128 + its number), or a key that redraws."""
