@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from source_tree import Module, inside_package, modules, own_imports
+from source_tree import inside_package, modules, own_imports
 
 from pluralign.recipes.registry import NOT_METHODS
 
@@ -99,16 +99,19 @@ def _inside(name: str, place: str) -> bool:
     return name == place or name.startswith(place + ".")
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.path)
-def test_imports_come_from_lower_floors(module: Module) -> None:
-    if module.name == FACADE:
-        return
-    assert module.room in RUNG, f"{module.path}: this room stands on no floor; add it to FLOORS"
-    for name, found in own_imports(module):
-        room = name.split(".")[0]
-        if found.types_only or room == module.room:
-            continue
-        assert RUNG[room] < RUNG[module.room], f"{module.path}:{found.line}: {module.room} may not import {name}"
+def test_every_room_stands_on_a_floor() -> None:
+    assert [module.path for module in modules() if module.name != FACADE and module.room not in RUNG] == []
+
+
+def test_imports_come_from_lower_floors() -> None:
+    upwards = [
+        f"{module.path}:{found.line}: {module.room} may not import {name}"
+        for module in modules()
+        if module.name != FACADE
+        for name, found in own_imports(module)
+        if not found.types_only and (room := name.split(".")[0]) != module.room and RUNG[room] >= RUNG[module.room]
+    ]
+    assert not upwards
 
 
 def test_no_circles() -> None:
@@ -140,14 +143,15 @@ def _folder(name: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("module", [m for m in modules() if _folder(m.name)], ids=lambda module: module.path)
-def test_a_plugin_never_imports_its_sibling(module: Module) -> None:
-    for name, found in own_imports(module):
-        same = name == module.name or name == _folder(module.name)
-        assert same or _folder(name) != _folder(module.name), (
-            f"{module.path}:{found.line}: a plug-in may not import its sibling {name}; "
-            "name it, and let plugins.py find it, or move what is shared below"
-        )
+def test_a_plugin_never_imports_its_sibling() -> None:
+    siblings = [
+        f"{module.path}:{found.line}: {name}"
+        for module in modules()
+        if (folder := _folder(module.name))
+        for name, found in own_imports(module)
+        if name not in (module.name, folder) and _folder(name) == folder
+    ]
+    assert not siblings, f"name it and let plugins.py find it, or move what is shared below: {siblings}"
 
 
 @pytest.mark.parametrize("library", HOMES)
