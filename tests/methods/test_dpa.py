@@ -84,6 +84,20 @@ def test_the_start_imitates_what_is_best_in_its_direction() -> None:
     assert method._start([alone], data, 0) == []
 
 
+def test_a_rounds_replies_teach_several_directions(tmp_path: Path) -> None:
+    """Each prompt's replies are judged in the direction that they were drawn under, and in drawn ones."""
+    method = dataclasses.replace(SHORT, directions_per_prompt=6)
+    data = TrainingData(made_up.scored(12), made_up.OBJECTIVES, scorer=made_up.Rule())
+    policy = tiny.policy(method.new_steering(data.objectives), objectives=data.objectives)
+    with Run(tmp_path / "run") as run:
+        groups = method._best(policy, run.stage("pool-1"), data, np.random.default_rng(0))
+    assert len(groups) == SHORT.samples * 6
+    prompts = [groups[place : place + 6] for place in range(0, len(groups), 6)]
+    assert all(len({group.messages for group in each}) == 1 for each in prompts)
+    assert all(len({group.conditions for group in each}) > 1 for each in prompts)
+    assert any(len({group.responses for group in each}) > 1 for each in prompts)
+
+
 def test_a_policy_learns_directions(tmp_path: Path) -> None:
     """Two replies to every prompt, one kind and one brief: each is likelier in its own direction."""
     pair = {"kind nice good": {"kind": 3.0, "brief": 5.0}, "joke": {"kind": 0.0, "brief": 7.0}}

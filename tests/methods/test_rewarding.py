@@ -94,7 +94,7 @@ def test_bradley_terry_finds_the_scores_behind_comparisons(tmp_path: Path):
 
     said = [tuple(verdict(i, j) for i in range(5) for j in range(i + 1, 5)) for _ in range(100)]
     records = [Record(user("tell me a joke"), tuple(map(Response, words)), each) for each in said]
-    optim = Optim(lr=0.0, head_lr=0.1, steps=80, batch_size=100, weight_decay=0.0, warmup=0)
+    optim = Optim(lr=0.0, head_lr=0.5, steps=25, batch_size=100, weight_decay=0.0, warmup=0)
     one = (Objective("kind"),)
     reward = trained(tmp_path / "run", records, objectives=one, kind="bt", trunk="frozen", optim=optim)
     raw = reward.raw([(user("tell me a joke"), word, True) for word in words])[:, 0].double().numpy()

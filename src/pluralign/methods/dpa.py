@@ -12,6 +12,7 @@ over an objective's range (the paper: the heads of a regression model of that sc
 2. How many replies are drawn is not known for sure (about 80); 16 here.
 3. A share of the start's examples comes back in every round, since best-of-n shrinks diversity (A25).
 4. The direction stands before the user's turn, and a share of the examples is unconditioned, for guidance.
+5. A prompt's replies teach other directions than the one they were drawn under, too (`directions_per_prompt`).
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Dpa:
     temperatures: tuple[float, ...] = (0.7, 1.0)
     """the replies are shared out among these"""
     directions_per_prompt: int = 4
-    """directions drawn for each prompt of the start"""
+    """directions in which the best of a prompt's replies is learnt: drawn at the start, in a round the one that was asked for, and drawn ones (paper: in a round that one alone)"""
     kept_share: float = 0.2
     """examples of the start that join a round's, as a share of the round's"""
     unasked: float = 0.1
@@ -138,6 +139,13 @@ class Dpa:
             how = replace(self.decoding, temperature=temperature)
             part, seed = stage.folder / f"part-{place}", stage.seed + place
             pools.append(rollout(part, policy, asked, directions, data.judge("dpa"), each, seed, how))
-        found = zip(zip(*pools, strict=True), directions, strict=True)
-        chosen = [(best_in(graded(records, data.objectives), v, data.objectives), v) for records, v in found]
-        return [Group.of(best.record, [best.reply], (v,)) for best, v in chosen if best is not None]
+        groups: list[Group] = []
+        for records, asked_for in zip(zip(*pools, strict=True), directions, strict=True):
+            found = graded(records, data.objectives)
+            for v in (
+                asked_for,
+                *(self.steering.draw(rng, data.objectives) for _ in range(1, self.directions_per_prompt)),
+            ):
+                best = best_in(found, v, data.objectives)
+                groups += [Group.of(best.record, [best.reply], (v,))] if best is not None else []
+        return groups

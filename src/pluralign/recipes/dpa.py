@@ -23,6 +23,7 @@ def paper() -> Dpa:
     replies is recalled, not checked."""
     return Dpa(
         replies=80,
+        directions_per_prompt=1,
         unasked=0.0,
         decoding=Decoding(max_new_tokens=1024),
         steering=PromptDirections(form="paper", axis="helpfulness", angle=45.0, shared_where=None),
