@@ -34,6 +34,7 @@ print(fresh, kept, faults(1 << 26))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not allocator.available(), reason="only glibc can be told to keep its memory")
 def test_large_tensors_fault_once_where_memory_is_kept() -> None:
     """In a process of its own: what ran before decides what malloc keeps."""
@@ -103,6 +104,7 @@ assert 0 < memory.resident() < memory.peak() + 10e6  # the kernel counts pages i
 """
 
 
+@pytest.mark.slow
 def test_growth_of_memory() -> None:
     """In a process of its own: another test may have told this one's allocator to keep what is freed."""
     done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)

@@ -136,7 +136,7 @@ few_prompts = st.sampled_from(["p", "q", ""])
 
 
 @given(st.lists(st.tuples(any_records(), few_prompts), max_size=6))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_laws(asked_and_said: list[tuple[Record, str]]) -> None:
     """Nothing said is lost; every prompt comes once, in the first order; joining again changes nothing."""
     rows = [dataclasses.replace(record, messages=user(prompt)) for record, prompt in asked_and_said]

@@ -38,6 +38,8 @@ def test_a_trade_off_is_written_as_a_unit_vector_in_hundredths() -> None:
     assert asked(policy(), Weights({"kind": 0.8, "brief": 0.2})) == "kind 97, brief 24"  # (4, 1) / √17
     assert asked(policy(), one_hot("brief")) == "kind 0, brief 100"
     assert asked(policy(padded=True), Weights({"kind": 0.8, "brief": 0.2})) == "kind 097, brief 024"
+    assert asked(policy(padded=True, whole=9), Weights({"kind": 0.8, "brief": 0.2})) == "kind 9, brief 2"  # 8.7 and 2.2
+    assert asked(policy(whole=9), one_hot("brief")) == "kind 0, brief 9"
     wide = policy(padded=True, axis="kind", angle=60.0)
     assert asked(wide, Weights({"kind": 0.8, "brief": -0.2})) == "kind +097, brief -024"
     cone = policy(form="paper", axis="kind")
@@ -105,7 +107,7 @@ def test_what_has_no_direction_in_the_cone_is_refused() -> None:
         made.check(Targets({"kind": 1.0}))
     with pytest.raises(ConditionError, match="unknown objective 'funny'"):
         policy(axis="funny").check(one_hot("kind"))
-    for wrong in ({"form": "loud"}, {"angle": 0.0}, {"angle": 200.0}):
+    for wrong in ({"form": "loud"}, {"angle": 0.0}, {"angle": 200.0}, {"whole": 0}):
         with pytest.raises(ConfigError):
             PromptDirections(**wrong)  # type: ignore[arg-type]
 

@@ -35,14 +35,15 @@ def default() -> Alt:
 
 
 def lab() -> Alt:
-    """For the lab's model and words, tuned on its validation prompts. A phrase speaks of one objective: a model this small
-    takes long to learn which of several words belongs to which name (spoken .3: a gain of .1 to .3 where this has .7)."""
+    """For the lab's model and words, tuned on its validation prompts: everything is said of a reply, each word at its place,
+    since a model this small takes long to learn which of several words belongs to which name (seed 0: gain 1.58, utility
+    1.04, fluency .88, KL 4.1, 208 CPU seconds; 1.38 before the round; .7 where a phrase speaks of one objective)."""
     return Alt(
         loss=Conditional(),
-        optim=Optim(steps=400, batch_size=32, lr=4e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
+        optim=Optim(steps=450, batch_size=32, lr=2e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
         epochs=None,
-        rounds=Rounds(num=1, prompts=256, replies=8, drop=0.0, from_data=True, decoding=_DRAWN),
-        wording=Wording(scope="global", each=4, spoken=0.0, support=60),
+        rounds=Rounds(num=1, prompts=512, replies=8, drop=0.0, from_data=True, decoding=_DRAWN),
+        wording=Wording(scope="global", each=None, spoken=1.0, support=1),
         steering=PromptWords(shared_where=None, levels=("excellent", "good", "fair", "poor", "bad")),
     )
 

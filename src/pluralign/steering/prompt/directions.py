@@ -1,6 +1,6 @@
 """Prompt steering by a direction: "helpful 71, funny -71" before the dialogue (directional preference alignment).
 
-    v = w / ‖w‖₂        written as the whole numbers 100 v_i
+    v = w / ‖w‖₂        written as the whole numbers 100 v_i (or `whole` · v_i)
 
 A trade-off is a direction in the space of rewards; components may be negative where the policy's bounds allow it (less
 of something). With an `axis`, only directions within `angle` degrees of that objective's may be asked for: the cone
@@ -39,8 +39,10 @@ class PromptDirections(TextSteering):
 
     form: Literal["named", "paper"] = "named"
     """named: "helpful 71, funny -71"; paper: "maximize weighted rating = helpful*71 + funny*-71" """
+    whole: int = 100
+    """the number that a component of 1 is written as (paper: 100); 9 gives one digit, which small models learn sooner"""
     padded: bool = False
-    """write three digits always, 071 for 71, and with an axis the sign: then all numbers have one width, and stand at the same places (small models bind by place)"""
+    """write as many digits as the whole has, 071 for 71, and with an axis the sign: then all numbers have one width, and stand at the same places (small models bind by place)"""
     axis: str = ""
     """objective in the middle of the cone (paper: helpfulness); empty: all directions without negative components"""
     angle: float = 45.0
@@ -49,6 +51,8 @@ class PromptDirections(TextSteering):
     def __post_init__(self) -> None:
         if self.form not in ("named", "paper"):
             raise ConfigError(f"form is named or paper, got {self.form!r}")
+        if self.whole < 1:
+            raise ConfigError(f"whole is at least 1, got {self.whole}")
         if not 0 < self.angle <= 180:
             raise ConfigError(f"angle is above 0 and at most 180 degrees, got {self.angle}")
 
@@ -77,10 +81,11 @@ class PromptDirections(TextSteering):
             )
 
     def words(self, condition: Condition) -> str:
-        """Every objective's component in hundredths, in the policy's order."""
+        """Every objective's component in parts of the whole, in the policy's order."""
         assert isinstance(condition, Weights), "translate first"
-        parts = (100 * vector(replace(condition, strength=1.0), self._objectives)).round().astype(int).tolist()
-        width = "" if not self.padded else "+04d" if self.axis else "03d"
+        parts = (self.whole * vector(replace(condition, strength=1.0), self._objectives)).round().astype(int).tolist()
+        digits = len(str(self.whole))
+        width = "" if not self.padded else f"+0{digits + 1}d" if self.axis else f"0{digits}d"
         pairs = [(name, f"{part:{width}}") for name, part in zip(names(self._objectives), parts, strict=True)]
         if self.form == "paper":
             return "maximize weighted rating = " + " + ".join(f"{name}*{part}" for name, part in pairs)
