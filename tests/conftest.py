@@ -18,7 +18,12 @@ install_import_hook(
 )
 
 settings.register_profile(
-    "pluralign", max_examples=50, deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "pluralign",
+    max_examples=50,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("pluralign")
 

@@ -223,6 +223,18 @@ def test_data_without_replies_starts_from_the_base_which_the_thesis_cannot(tmp_p
         thesis.compared(options(tmp_path, work=tmp_path / "other"), "c", "T")
 
 
+def test_some_demonstrations_choose_the_start_and_are_not_learnt(tmp_path: Path) -> None:
+    """A tenth, by prompt, of those that rows learn from; where that would be none, all are learnt."""
+    records = [dataclasses.replace(scored(1.0, 2.0), messages=user(f"tell {n}")) for n in range(60)]
+    jsonl.write(tmp_path / POOL, records, (KIND,))
+    learnt, choosing = begin._divided(tmp_path)
+    assert choosing is not None
+    asked = [{record.messages for record in jsonl.read(path)} for path in (learnt, choosing)]
+    assert 1 <= len(asked[1]) <= 15 and not asked[0] & asked[1] and len(asked[0] | asked[1]) == 60
+    jsonl.write(tmp_path / POOL, records[:1], (KIND,))
+    assert begin._divided(tmp_path) == (tmp_path / POOL, None)
+
+
 def test_rows_are_what_the_papers_train(tmp_path: Path) -> None:
     dpo, steerlm, cmpo = thesis.entries(options(tmp_path), by_wins=True)
     assert (

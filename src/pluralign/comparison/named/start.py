@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pluralign.policy import Policy
 
 NO_NUMBER = "–"
+CHOOSING = 0.1
+"""Share of the demonstrations that choose the fine-tuned model's checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def start(options: CompareOptions, fine_tune: bool = True, **more: Any) -> Start
     folder = options.work / "start"
     method = settings.from_json(Sft, shortened(settings.to_json(Sft()), options.max_steps)) if fine_tune else None
     what = "a comparison that started from other data, another model or judge, or a training of another length"
-    begun_with = [settings.to_json(ground), method and settings.to_json(method)]
+    begun_with = [settings.to_json(ground), method and [settings.to_json(method), CHOOSING]]
     same_as_before(folder / "start.json", begun_with, options.work, what)
     if not (folder / POOL).exists():
         ground.make_pool(folder, 0)
@@ -81,16 +83,34 @@ def _ground(options: CompareOptions, **more: Any) -> FileGround:
 
 
 def _fine_tuned(method: Any, folder: Path, options: CompareOptions) -> Policy:
-    """The policy, and beside it the plain model that rows start from."""
+    """The policy, and beside it the plain model that rows start from. Some of the training part chooses the checkpoint
+    (the thesis: the best validation loss); what rows are judged on is not looked at."""
     from pluralign.export.whole import export
 
     run = folder / "sft"
     resume = (run / "run.json").exists()
-    how = TrainOptions(data=folder / POOL, model=options.model, out=run, device=options.device, resume=resume)
+    learnt, choosing = _divided(folder)
+    how = TrainOptions(learnt, options.model, run, validation=choosing, device=options.device, resume=resume)
     sft: Policy = train(method, how)  # type: ignore[assignment]
     if not (folder / "model").exists():
         export(sft, folder / "model", None)
     return sft
+
+
+def _divided(folder: Path) -> tuple[Path, Path | None]:
+    """The demonstrations that are learnt, and those that choose; data that is too small for both is learnt whole."""
+    from pluralign.data import jsonl
+    from pluralign.data.split import split
+
+    found = load_data(folder / POOL)
+    parts: dict[str, list[Record]] = {"learnt": [], "choosing": []}
+    for part, record in split(found.records, {"learnt": 1 - CHOOSING, "choosing": CHOOSING}, seed=1):
+        parts[part].append(record)
+    if not all(any(record.responses for record in records) for records in parts.values()):
+        return folder / POOL, None
+    for part, records in parts.items():
+        jsonl.write(folder / f"{part}.jsonl", records, found.objectives)
+    return folder / "learnt.jsonl", folder / "choosing.jsonl"
 
 
 def comparison(options: CompareOptions, begun: Start, entries: Sequence[Entry]) -> Comparison:
