@@ -11,7 +11,7 @@ import pytest
 
 import made_up
 from pluralign.comparison.compare import _identity
-from pluralign.comparison.entry import Entry
+from pluralign.comparison.entry import Entry, entries_of
 from pluralign.comparison.ground import HELD_OUT, JUDGED, POOL, FileGround
 from pluralign.comparison.named import alt, clp_summaries, thesis
 from pluralign.comparison.named import start as begin
@@ -203,6 +203,21 @@ def test_ratings_of_wins_are_made_for_the_row_that_asks_for_them(tmp_path: Path)
     assert _identity(jobs[0]) != _identity(jobs[1])
     old = {"entry": {name: value for name, value in jobs[0]["entry"].items() if name != "by_wins"}}
     assert _identity(old) == _identity(jobs[0]), "rows of an earlier version stay done"
+
+
+def test_a_row_stays_done_when_its_method_gets_a_new_option() -> None:
+    """Its default leaves things as they were; another value, or an option that is no more, makes another row."""
+    (entry,) = entries_of("steerlm", lab=True)
+    job = {"entry": dataclasses.asdict(entry)}
+    steering = dict(entry.settings["steering"])
+
+    def changed(told: dict[str, object]) -> str:
+        return _identity({"entry": job["entry"] | {"settings": entry.settings | {"steering": told}}})
+
+    assert steering.pop("blank") == ""
+    assert changed(steering) == _identity(job)
+    assert changed(steering | {"blank": "-"}) != _identity(job)
+    assert changed(steering | {"loudness": 3}) != _identity(job)
 
 
 def test_a_start_of_other_settings_is_refused_before_anything_is_trained(tmp_path: Path) -> None:

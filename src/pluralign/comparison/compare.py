@@ -22,6 +22,7 @@ from pluralign.comparison.ground import BASE, POOL, Ground
 from pluralign.comparison.processes import last_words, run_all
 from pluralign.comparison.row import DONE, FAILED, STOPPED, Job
 from pluralign.errors import ConfigError, RunError
+from pluralign.recipes.registry import method_class
 from pluralign.storage import fingerprint, read_json, write_json
 
 log = logging.getLogger("pluralign")
@@ -166,4 +167,13 @@ def _identity(job: dict[str, Any]) -> str:
     kept = ("method", "settings", "raters", "share", "report", "model", "extremes")
     # Named only where it acts, so that rows of before there was such a setting stay done.
     more = {"by_wins": True} if job["entry"].get("by_wins") else {}
-    return fingerprint({name: job["entry"][name] for name in kept} | more)
+    found = {name: job["entry"][name] for name in kept} | more
+    return fingerprint(found | {"settings": _complete(found["method"], found["settings"])})
+
+
+def _complete(method: str, given: Any) -> Any:
+    """Settings with the fields that the method got since they were written, at their defaults: these leave all as it was."""
+    try:
+        return settings.to_json(settings.from_json(method_class(method), given))
+    except ConfigError:  # a method or field that is no more, or a row that could not be made
+        return given

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pluralign.comparison import kept_cells
+from pluralign.comparison import kept_cells, labels
 from pluralign.data.objective import Objective
 from pluralign.evaluation.canvas import GREY, INK, bare, new_figure, png
 from pluralign.evaluation.palette import colour
@@ -47,12 +47,15 @@ def picture(
 ) -> bytes:
     """A PNG. `drawn`: the best first (the first eight have a colour); `base` [K]: mean scores; `grid`: of the report."""
     pairs = [(first, first + 1) for first in range(0, len(objectives) - 1, 2)][:MAX_PAIRS]
-    figure = new_figure(5.2 + 3.1 * len(pairs), 4.6)
-    columns = figure.add_gridspec(1, 1 + len(pairs), width_ratios=[1.45, *[1.0] * len(pairs)])
-    _draw_distance(figure.add_subplot(columns[0, 0]), drawn, yardstick, grid)
+    figure = new_figure(6.2 + 3.1 * len(pairs), 5.0)
+    columns = figure.add_gridspec(1, 1 + len(pairs), width_ratios=[1.8, *[1.0] * len(pairs)])
+    left = figure.add_subplot(columns[0, 0])
+    _draw_distance(left, drawn, yardstick, grid)
     for place, pair in enumerate(pairs):
         _draw_pair(figure.add_subplot(columns[0, place + 1]), drawn, objectives, pair, base, yardstick)
     _legend(figure, drawn, yardstick is not None)
+    figure.draw_without_rendering()  # only then is it known where things stand
+    _number(left, drawn)
     return png(figure)
 
 
@@ -62,25 +65,53 @@ def _style(place: int) -> tuple[str, int]:
 
 
 def _draw_distance(axes: Axes, drawn: Sequence[Drawn], yardstick: Yardstick | None, grid: Floats) -> None:
-    """Utility gained against distance from the base; the number beside a point is that of the legend."""
+    """Utility gained against distance from the base, whose square root is drawn: most methods stay near."""
     bare(axes)
-    known = [
-        (place, each.kl, each.gain, each.whole)
-        for place, each in enumerate(drawn)
-        if each.gain is not None and each.kl is not None
-    ]
-    furthest = max([1.0, *(kl for _, kl, _, _ in known)]) * 1.08
+    known = _known(drawn)
+    furthest = max([1.0, *(kl for _, kl, _ in known)]) * 1.08
     if yardstick is not None:
         curve = GainCurve.of(yardstick, grid)
         across = np.linspace(0, furthest, 200)
         axes.plot(across, curve.at(across), color=GREY, lw=1.2, zorder=1)
-    for place, kl, gain, whole in known:
+    for place, kl, gain in known:
         hue, layer = _style(place)
-        axes.plot(kl, gain, "o", color=hue, mfc=hue if whole else "white", mew=1.6, ms=8, zorder=layer)
-        axes.annotate(f"{place + 1}", (kl, gain), (5, 4), textcoords="offset points", fontsize=8, color=INK, zorder=20)
-    axes.set_xlim(-0.03 * furthest, furthest)
+        axes.plot(kl, gain, "o", color=hue, mfc=hue if drawn[place].whole else "white", mew=1.6, ms=8, zorder=layer)
+    axes.set_xscale("function", functions=(_root, np.square))
+    axes.set_xlim(0, furthest)
+    axes.set_xticks([tick for tick in (0, 0.25, 1, 2, 4, 8, 16, 32) if tick <= furthest])
     axes.set_xlabel("distance from the base (KL, nats per reply)", fontsize=9, color=INK)
     axes.set_ylabel("utility gained over the base", fontsize=9, color=INK)
+
+
+def _root(kl: Floats) -> Floats:
+    return np.sqrt(np.maximum(kl, 0.0))
+
+
+def _known(drawn: Sequence[Drawn]) -> list[tuple[int, float, float]]:
+    """(place, KL, gain) of the methods that have both; sampled KL may fall a little below 0."""
+    return [
+        (place, max(each.kl, 0.0), each.gain)
+        for place, each in enumerate(drawn)
+        if each.gain is not None and each.kl is not None
+    ]
+
+
+def _number(axes: Axes, drawn: Sequence[Drawn]) -> None:
+    """The legend's numbers beside the points, each where it covers nothing."""
+    known = _known(drawn)
+    if not known:
+        return
+    scale = 72 / axes.figure.dpi  # pixels to points of print
+    points = axes.transData.transform([(kl, gain) for _, kl, gain in known]) * scale
+    texts = [f"{place + 1}" for place, _, _ in known]
+    for text, (_, kl, gain), away in zip(
+        texts, known, labels.places(points, list(map(len, texts))) - points, strict=True
+    ):
+        line = {"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 4}
+        axes.annotate(
+            text, (kl, gain), tuple(away), textcoords="offset points", ha="center", va="center", fontsize=8, color=INK,
+            zorder=20, arrowprops=line if np.hypot(*away) > labels.DISTANCES[0] + 1 else None,
+        )  # fmt: skip
 
 
 def _draw_pair(

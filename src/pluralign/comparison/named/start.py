@@ -90,7 +90,9 @@ def _fine_tuned(method: Any, folder: Path, options: CompareOptions) -> Policy:
     run = folder / "sft"
     resume = (run / "run.json").exists()
     learnt, choosing = _divided(folder)
-    how = TrainOptions(learnt, options.model, run, validation=choosing, device=options.device, resume=resume)
+    how = TrainOptions(
+        data=learnt, model=options.model, out=run, validation=choosing, device=options.device, resume=resume
+    )
     sft: Policy = train(method, how)  # type: ignore[assignment]
     if not (folder / "model").exists():
         export(sft, folder / "model", None)
