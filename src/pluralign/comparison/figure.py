@@ -101,16 +101,14 @@ def _number(axes: Axes, drawn: Sequence[Drawn]) -> None:
     known = _known(drawn)
     if not known:
         return
-    scale = 72 / axes.figure.dpi  # pixels to points of print
-    points = axes.transData.transform([(kl, gain) for _, kl, gain in known]) * scale
+    points = axes.transData.transform([(kl, gain) for _, kl, gain in known]) * 72 / axes.figure.dpi
     texts = [f"{place + 1}" for place, _, _ in known]
-    for text, (_, kl, gain), away in zip(
-        texts, known, labels.places(points, list(map(len, texts))) - points, strict=True
-    ):
-        line = {"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 4}
+    line = {"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 4}
+    for text, (_, kl, gain), away in zip(texts, known, labels.places(points, [*map(len, texts)]) - points, strict=True):
+        far = np.abs(away).max() > labels.MARKER + labels.HEIGHT + labels.GAPS[0]
         axes.annotate(
             text, (kl, gain), tuple(away), textcoords="offset points", ha="center", va="center", fontsize=8, color=INK,
-            zorder=20, arrowprops=line if np.hypot(*away) > labels.DISTANCES[0] + 1 else None,
+            zorder=20, arrowprops=line if far else None,
         )  # fmt: skip
 
 
