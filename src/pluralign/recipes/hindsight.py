@@ -19,11 +19,11 @@ def default() -> Hindsight:
 
 def lab() -> Hindsight:
     """For the lab's model and words: one objective at a time, the pairs that differ most, one word for the better reply,
-    mostly single replies, and nothing hidden, since these have nothing to copy from. On validation prompts, seed 0: gain
-    .51, utility .19, fluency .92, KL 1.0, 136 CPU seconds; with 700 steps of 32 at half the rate .22, with 400 of 32 and
-    "more {}" .1. A chain says one thing of a reply, where a rating string says six, so that many chains are needed."""
+    mostly single replies, and nothing hidden, since these have nothing to copy from. On validation prompts, seed 0, 400
+    steps gained .51 (utility .19, fluency .92, KL 1.0, 136 CPU seconds) and were still rising; with half the rate and
+    batch .22, with "more {}" .1. A chain says one thing of a reply, where a rating string says six: many are needed."""
     return Hindsight(
-        optim=Optim(steps=400, batch_size=64, lr=4e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
+        optim=Optim(steps=680, batch_size=64, lr=4e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),
         epochs=None,
         chains=16,
         together=1,
