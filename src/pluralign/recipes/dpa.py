@@ -31,13 +31,16 @@ def paper() -> Dpa:
 
 
 def lab() -> Dpa:
-    """Tuned on the lab's validation prompts."""
+    """One long round, each prompt's replies judged in eight directions, which are written with one digit each: a model this
+    small hardly learns to read three. On validation prompts, seed 0: gain .86, utility .54, fluency .96, KL 1.6, 265 CPU
+    seconds on a busy machine (.54 after 600 steps; .2 to .3 in hundredths, with two rounds)."""
     return Dpa(
-        optim=Optim(steps=250, lr=2e-3, batch_size=32),
-        online=Optim(steps=80, lr=1e-3, batch_size=32, schedule="constant", warmup=5),
-        rounds=2,
-        samples=600,
-        replies=8,
+        optim=Optim(steps=100, lr=2e-3, batch_size=32),
+        online=Optim(steps=800, lr=2e-3, batch_size=32, schedule="cosine", warmup=10),
+        rounds=1,
+        samples=1000,
+        replies=16,
+        directions_per_prompt=8,
         decoding=Decoding(max_new_tokens=64, batch_size=512),
-        steering=PromptDirections(shared_where=None, padded=True),
+        steering=PromptDirections(shared_where=None, whole=9, padded=True),
     )
