@@ -17,7 +17,8 @@ def default() -> Vectors:
 
 
 def lab() -> Vectors:
-    """Tuned on the lab's validation prompts."""
+    """The model has two blocks, and its states say little of what a whole reply will be: gains on validation prompts are
+    .04 (scale 4), .09 (2), -.43 (8); after the second block .10 (4), -.83 (12). A row of the comparison, not a result."""
     return Vectors(scale=4.0, steering=VectorSteering((0,)))
 
 
