@@ -103,6 +103,8 @@ def test_phrases_that_say_everything() -> None:
     assert (("kind", 0), ("length", 0)) in said
     assert {len(one) for one in level_words.worth(table, 5, "all")[0]} == {1}
     assert {len(one) for one in level_words.worth(table, 1, "one")[0]} == {1}
+    whole = level_words.by_scores(records, [KIND, SHORT], 2, whole=True)
+    assert level_words.worth(whole, 99, "all")[0] == level_words.worth(whole, 99, "one")[0] != []
 
 
 def test_many_objectives_are_not_tried_in_all_sets() -> None:

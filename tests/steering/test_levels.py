@@ -139,6 +139,7 @@ def test_only_the_reply_is_learnt() -> None:
     [
         {"levels": 1},
         {"levels": -1},
+        {"blank": "4"},
         {"rarity": -0.5},
         {"rarity": 0.1, "rule": "share"},
         {"counts": (1,)},

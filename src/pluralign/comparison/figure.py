@@ -105,6 +105,7 @@ def _number(axes: Axes, drawn: Sequence[Drawn]) -> None:
     texts = [f"{place + 1}" for place, _, _ in known]
     line = {"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 4}
     for text, (_, kl, gain), away in zip(texts, known, labels.places(points, [*map(len, texts)]) - points, strict=True):
+        # A label of up to three letters at the nearest distance needs no line.
         far = np.abs(away).max() > labels.MARKER + labels.HEIGHT + labels.GAPS[0]
         axes.annotate(
             text, (kl, gain), tuple(away), textcoords="offset points", ha="center", va="center", fontsize=8, color=INK,

@@ -37,7 +37,7 @@ def default() -> Alt:
 def lab() -> Alt:
     """For the lab's model and words, tuned on its validation prompts: everything is said of a reply, each word at its place,
     since a model this small takes long to learn which of several words belongs to which name (seed 0: gain 1.58, utility
-    1.04, fluency .88, KL 4.1, 208 CPU seconds; 1.38 before the round; .7 where a phrase speaks of one objective)."""
+    1.04, fluency .88, KL 4.1, 208 CPU seconds; 1.38 without the round; .7 where a phrase speaks of one objective)."""
     return Alt(
         loss=Conditional(),
         optim=Optim(steps=450, batch_size=32, lr=2e-3, warmup=10, schedule="linear", min_lr_ratio=0.1),

@@ -21,7 +21,8 @@ def default() -> Cpo:
 def lab() -> Cpo:
     """What is not controlled is a blank, so that all strings have the same places. DPO at β = .1 soon spoils the lab's small
     model, so cDPO, which caps log-ratios, and few steps. On validation prompts, seed 0: gain 1.03, utility .62, fluency
-    .91, KL 2.2, 225 CPU seconds (.79 after 650 steps of imitation, .42 without blanks)."""
+    .91, KL 2.2, 225 CPU seconds (.79 after 650 steps of imitation; without blanks these
+    gained .42 on test prompts)."""
     return Cpo(
         loss=CDPO(beta=0.5, label_smoothing=0.1),
         sft_optim=Optim(steps=950, batch_size=32, lr=2e-3),

@@ -2,7 +2,7 @@
 
 default     directions without negative components, 16 replies
 paper       the paper's cone: 45 degrees about helpfulness, 80 replies, its words (for data with helpful and verbosity)
-lab         the lab's: full training, fewer steps, numbers of one width
+lab         the lab's: full training, one long round, one digit for each component
 """
 
 from __future__ import annotations

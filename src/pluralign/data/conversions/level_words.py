@@ -126,7 +126,7 @@ def worth(table: Levelled, support: int, sizes: Literal["one", "some", "all"] = 
     scores = np.where(np.isnan(known), overall, known)
     num = len(table.axes)
     singles = [each for axis in range(num) for each in _phrases(table, (axis,), scores, overall, 1, support)]
-    least = {"one": 2, "some": 2, "all": num}[sizes]
+    least = max(num, 2) if sizes == "all" else 2  # of one axis there is nothing else to say
     most = {"one": 1, "some": num if num <= _FEW else _MOST_TOGETHER, "all": num}[sizes]
     together = [
         each

@@ -63,6 +63,10 @@ class PromptLevels(TextSteering):
             raise ConfigError(f"levels is 0 (whole numbers of the data's units) or at least 2, got {self.levels}")
         if not 0 <= self.rarity < math.inf:
             raise ConfigError(f"rarity is a finite number from 0, got {self.rarity}")
+        if any(letter.isdigit() for letter in self.blank):
+            raise ConfigError(
+                f"blank stands for no rating and has no digits, which would be read as one; got {self.blank!r}"
+            )
         if self.rarity and self.rule != "seen":
             raise ConfigError("rarity acts on rule=seen only; leave it at 0, or choose that rule")
         if self.counts and (len(self.counts) != len(self.seen) or min(self.counts) < 1):
